@@ -1,0 +1,166 @@
+//! Real files. Opening never follows a surprise: only regular files, never blocking on a pipe, never inherited
+//! by a child.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::backend::{Access, File, LockKind, MapView, Vfs};
+use crate::storage::mmap::FileMap;
+use crate::storage::sys;
+
+/// The file system of the process.
+pub fn vfs() -> Arc<dyn Vfs> {
+    Arc::new(OsVfs)
+}
+
+struct OsVfs;
+
+struct OsFile {
+    file: fs::File,
+}
+
+fn checked(path: &Path) -> Result<()> {
+    if path.as_os_str().as_bytes().contains(&0) {
+        return Err(Error::new(ErrorKind::InvalidPath, "the path holds a NUL byte"));
+    }
+    if path.as_os_str().is_empty() {
+        return Err(Error::new(ErrorKind::InvalidPath, "the path is empty"));
+    }
+    Ok(())
+}
+
+fn failed(what: &str, path: &Path, error: io::Error) -> Error {
+    Error::io(format!("cannot {what} {}", path.display()), error)
+}
+
+impl Vfs for OsVfs {
+    fn open(&self, path: &Path, access: Access) -> Result<Arc<dyn File>> {
+        checked(path)?;
+        // Look before opening for writing: a folder would answer EISDIR, a device might act on being opened.
+        let about = fs::metadata(path).map_err(|e| failed("open", path, e))?;
+        if !about.is_file() {
+            return Err(Error::new(ErrorKind::NotAFile, format!("{} is not a regular file", path.display())));
+        }
+        let write = access == Access::ReadWrite;
+        let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+        let file = OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
+        let file = file.map_err(|e| failed("open", path, e))?;
+        if !file.metadata().map_err(|e| failed("open", path, e))?.is_file() {
+            return Err(Error::new(ErrorKind::NotAFile, format!("{} is not a regular file", path.display())));
+        }
+        if write && sys::is_network(&file) && std::env::var_os("CHASSIS_ALLOW_NETWORK_FS").is_none() {
+            let text = format!("{} is on a network or user-space file system, where locks cannot be trusted", path.display());
+            return Err(Error::new(ErrorKind::UnsupportedFilesystem, text));
+        }
+        Ok(Arc::new(OsFile { file }))
+    }
+
+    fn create_new(&self, path: &Path) -> Result<Arc<dyn File>> {
+        checked(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW);
+        let file = options.open(path).map_err(|e| failed("create", path, e))?;
+        Ok(Arc::new(OsFile { file }))
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
+        // A hard link fails when the name is taken, on every file system that has links; rename would replace it.
+        match fs::hard_link(from, to) {
+            Ok(()) => fs::remove_file(from).map_err(|e| failed("remove", from, e)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(failed("create", to, e)),
+            Err(_) if !to.exists() => fs::rename(from, to).map_err(|e| failed("create", to, e)),
+            Err(e) => Err(failed("create", to, e)),
+        }
+    }
+
+    fn replace(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to).map_err(|e| failed("replace", to, e))
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        fs::remove_file(path).map_err(|e| failed("remove", path, e))
+    }
+
+    fn sync_dir(&self, path_inside: &Path) -> Result<()> {
+        let dir = match path_inside.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        fs::File::open(dir).and_then(|d| d.sync_all()).map_err(|e| failed("sync folder", dir, e))
+    }
+}
+
+impl File for OsFile {
+    fn len(&self) -> Result<u64> {
+        Ok(self.file.metadata().map_err(|e| Error::io("cannot read the file's length", e))?.len())
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        self.file.read_exact_at(buf, offset).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Error::new(ErrorKind::Truncated, format!("the file ends before byte {}", offset + buf.len() as u64))
+            }
+            _ => Error::io("cannot read the file", e),
+        })
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        self.file.write_all_at(buf, offset).map_err(|e| Error::io("cannot write the file", e))
+    }
+
+    fn allocate(&self, len: u64) -> Result<()> {
+        let have = self.len()?;
+        if len <= have {
+            return Ok(());
+        }
+        match sys::allocate(&self.file, have, len - have) {
+            Ok(()) => Ok(()),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS)) => {
+                // No real allocation here: write the blocks, so that a full disk still shows now.
+                let zeros = vec![0u8; 1 << 20];
+                let mut at = have;
+                while at < len {
+                    let n = (len - at).min(zeros.len() as u64) as usize;
+                    self.write_at(&zeros[..n], at)?;
+                    at += n as u64;
+                }
+                Ok(())
+            }
+            Err(e) => Err(Error::io("cannot grow the file", e)),
+        }
+    }
+
+    fn barrier(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io("cannot make the file durable", e))
+    }
+
+    fn map(&self, min_len: u64) -> Result<Arc<dyn MapView>> {
+        // Address space is cheap and remapping is not: reserve well past the end, which Unix allows.
+        let want = min_len.max(self.len()?).max(16 << 20).saturating_mul(2).next_power_of_two();
+        let map = FileMap::new(&self.file, want as usize).or_else(|_| FileMap::new(&self.file, min_len as usize));
+        Ok(Arc::new(map.map_err(|e| Error::io("cannot map the file", e))?))
+    }
+
+    fn try_lock(&self, start: u64, len: u64, kind: LockKind) -> Result<bool> {
+        let kind = if kind == LockKind::Shared { libc::F_RDLCK } else { libc::F_WRLCK };
+        sys::lock(&self.file, kind as _, start, len).map_err(|e| Error::io("cannot lock the file", e))
+    }
+
+    fn unlock(&self, start: u64, len: u64) -> Result<()> {
+        sys::lock(&self.file, libc::F_UNLCK as _, start, len).map(|_| ()).map_err(|e| Error::io("cannot unlock", e))
+    }
+
+    fn find_lock(&self, start: u64, len: u64) -> Result<Option<u64>> {
+        sys::find_lock(&self.file, start, len).map_err(|e| Error::io("cannot query locks", e))
+    }
+
+    fn identity(&self) -> Result<(u64, u64)> {
+        let about = self.file.metadata().map_err(|e| Error::io("cannot read the file's identity", e))?;
+        Ok((about.dev(), about.ino()))
+    }
+}

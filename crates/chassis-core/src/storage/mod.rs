@@ -1,0 +1,54 @@
+//! The file as pages and rows: read in place, changed copy-on-write, made durable by commits.
+//!
+//! ```text
+//!   Store ── view() ──> View ── pages(kind) ──> Pages ─┐
+//!     │                  │ ──── rows(kind) ───> Rows ──┴─> Units: tables of entries -> map or private memory
+//!     └── txn() ──> Txn: edit pages, append rows, publish ── commit() ──> free blocks, barrier, meta, barrier
+//! ```
+//!
+//! | file | part |
+//! |---|---|
+//! | `backend` | the seam: a file system of files, maps and locks |
+//! | `file`, `memory` | real files; files in memory |
+//! | `mmap`, `sys` | the only `unsafe`: maps, private memory, four system calls |
+//! | `units` | from a unit's number through the tables to its bytes, verified at first touch |
+//! | `objects` | pages and rows of one object |
+//! | `view` | what a search sees: the objects of a commit, and the counts that publish what came after |
+//! | `store` | open, create, refresh, views, statistics |
+//! | `metas` | the four copies of commit records |
+//! | `locks` | one writer, pinned readers |
+//! | `txn` | private pages and rows of the writer |
+//! | `space` | free blocks and when they may be used again |
+//! | `commit` | the only code that writes to an existing file |
+//! | `ids` | the B+tree from keys to nodes |
+//!
+//! `docs/durability.md` has the protocol; its invariants are quoted where the code upholds them.
+
+pub mod backend;
+mod commit;
+pub mod file;
+pub mod ids;
+mod locks;
+pub mod memory;
+mod metas;
+pub mod mmap;
+mod objects;
+mod space;
+mod store;
+mod sys;
+mod tuning;
+mod txn;
+mod units;
+mod view;
+
+pub use crate::format::Kind;
+pub use backend::Vfs;
+pub use memory::MemoryVfs;
+pub use mmap::{Page, PageMut};
+pub use objects::{Pages, Rows};
+pub use store::{OpenMode, Store, StoreStats};
+pub use tuning::{Bug, OpenTuning};
+pub use txn::Txn;
+pub use view::{IdsRoot, Published, View};
+
+pub(crate) use objects::Object;

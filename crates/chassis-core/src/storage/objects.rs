@@ -1,0 +1,210 @@
+//! The two forms of an object as readers use them: pages by number, rows by number.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::format::Form;
+use crate::storage::mmap::Page;
+use crate::storage::units::Units;
+
+/// A paged object.
+pub struct Pages {
+    pub(crate) units: Units,
+    /// Pages in use, those of the running transaction among them.
+    count: AtomicU64,
+}
+
+impl Pages {
+    pub(crate) fn new(units: Units) -> Pages {
+        let count = AtomicU64::new(units.descriptor.units);
+        Pages { units, count }
+    }
+
+    /// Pages in use.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire) as usize
+    }
+
+    pub(crate) fn set_count(&self, count: u64) {
+        self.count.store(count, Ordering::Release);
+    }
+
+    /// Page `n` when it was touched before.
+    #[inline(always)]
+    pub fn loaded(&self, n: usize) -> Option<&Page> {
+        self.units.table().page(n)
+    }
+
+    /// Page `n`, verified at its first touch.
+    #[inline]
+    pub fn get(&self, n: usize) -> Result<&Page> {
+        match self.loaded(n) {
+            Some(page) => Ok(page),
+            None => self.units.touch_page(n),
+        }
+    }
+}
+
+/// An object of rows of one size.
+pub struct Rows {
+    pub(crate) units: Units,
+    /// Rows that may be read.
+    len: AtomicU64,
+    stride: usize,
+    shift: u32,
+}
+
+impl Rows {
+    pub(crate) fn new(units: Units) -> Rows {
+        let (stride, shift) = (units.descriptor.stride as usize, units.descriptor.chunk_shift as u32);
+        Rows { len: AtomicU64::new(units.descriptor.rows), units, stride, shift }
+    }
+
+    /// Rows that may be read.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire) as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of a row.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    pub(crate) fn set_len(&self, len: u64) {
+        self.len.store(len, Ordering::Release);
+    }
+
+    /// Chunk and byte offset of a row.
+    #[inline(always)]
+    pub(crate) fn place(&self, row: usize) -> (usize, usize) {
+        (row >> self.shift, (row & ((1 << self.shift) - 1)) * self.stride)
+    }
+
+    /// Bytes of a full chunk.
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        self.stride << self.shift
+    }
+
+    /// Bytes of chunk `n` that committed rows fill.
+    pub(crate) fn committed_bytes(&self, n: usize) -> usize {
+        self.units.descriptor.unit_bytes(n as u64) as usize
+    }
+
+    /// Row `n` when its chunk was touched before.
+    #[inline(always)]
+    pub fn row(&self, n: usize) -> Option<&[u8]> {
+        if n as u64 >= self.len.load(Ordering::Acquire) {
+            return None;
+        }
+        let (chunk, offset) = self.place(n);
+        self.units.table().bytes(chunk, offset, self.stride)
+    }
+
+    /// Row `n`. Its checksum is not looked at: a walk reads thousands (see [`Rows::get_verified`]).
+    #[inline]
+    pub fn get(&self, n: usize) -> Result<&[u8]> {
+        if let Some(row) = self.row(n) {
+            return Ok(row);
+        }
+        self.touch(n)?;
+        self.row(n).ok_or_else(|| self.missing(n))
+    }
+
+    /// Row `n`, its chunk's checksum verified.
+    pub fn get_verified(&self, n: usize) -> Result<&[u8]> {
+        self.verify(n)?;
+        self.get(n)
+    }
+
+    #[cold]
+    fn touch(&self, n: usize) -> Result<()> {
+        if n >= self.len() {
+            return Err(self.missing(n));
+        }
+        let chunk = self.place(n).0;
+        self.units.touch_chunk(chunk, self.committed_bytes(chunk))
+    }
+
+    fn verify(&self, n: usize) -> Result<()> {
+        let chunk = self.place(n).0;
+        if n < self.len() && self.units.table().is_private(chunk) {
+            return Ok(());
+        }
+        self.units.verify_chunk(chunk, self.committed_bytes(chunk))
+    }
+
+    fn missing(&self, n: usize) -> Error {
+        Error::corrupt(format!("row {n} of {} of object kind {}", self.len(), self.units.descriptor.kind))
+    }
+
+    /// `len` bytes of an object of single bytes, from `offset` on; they may cross chunks. Verified.
+    pub fn read_bytes(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let end = offset.checked_add(len as u64).filter(|end| *end <= self.len() as u64);
+        let (Some(end), 1) = (end, self.stride) else {
+            return Err(Error::corrupt(format!("{len} bytes at {offset} of the heap of {} bytes", self.len())));
+        };
+        let mut out = Vec::new();
+        out.try_reserve_exact(len).map_err(|_| Error::corrupt(format!("{len} bytes in the heap")))?;
+        let mut at = offset as usize;
+        while (at as u64) < end {
+            self.verify(at)?;
+            self.get(at)?;
+            let (chunk, start) = self.place(at);
+            let take = (self.chunk_bytes() - start).min(end as usize - at);
+            out.extend_from_slice(self.units.table().bytes(chunk, start, take).ok_or_else(|| self.missing(at))?);
+            at += take;
+        }
+        Ok(out)
+    }
+}
+
+/// An object of a view.
+pub(crate) enum Object {
+    Pages(Pages),
+    Rows(Rows),
+}
+
+impl Object {
+    pub(crate) fn new(units: Units) -> Object {
+        match units.descriptor.form {
+            Form::Paged => Object::Pages(Pages::new(units)),
+            Form::Rows => Object::Rows(Rows::new(units)),
+        }
+    }
+
+    pub(crate) fn units(&self) -> &Units {
+        match self {
+            Object::Pages(pages) => &pages.units,
+            Object::Rows(rows) => &rows.units,
+        }
+    }
+
+    /// The same object with room for `capacity` units.
+    pub(crate) fn grown(&self, capacity: usize) -> Object {
+        match self {
+            Object::Pages(old) => {
+                let pages = Pages::new(old.units.grown(capacity));
+                pages.set_count(old.count() as u64);
+                Object::Pages(pages)
+            }
+            Object::Rows(old) => {
+                let rows = Rows::new(old.units.grown(capacity));
+                rows.set_len(old.len() as u64);
+                Object::Rows(rows)
+            }
+        }
+    }
+
+    /// Verifies the committed content of one unit anew.
+    pub(crate) fn verify_unit(&self, number: u64) -> Result<()> {
+        match self {
+            Object::Pages(pages) => pages.units.verify_page(0, number),
+            Object::Rows(rows) => rows.units.verify_chunk(number as usize, rows.committed_bytes(number as usize)),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! From a unit's number to its bytes: down a tree of table pages, each verified against its parent's entry at
+//! first touch, then through one pointer for ever after.
+//!
+//! A unit is a page of a paged object or a chunk of an object of rows. Tables exist for committed units only;
+//! units a transaction adds are reached through the pointers the writer sets.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::checksum::{crc, get_u32};
+use crate::format::page::{PageHeader, PageType};
+use crate::format::table::{self, Entry};
+use crate::format::{BLOCK, Descriptor, FIRST_DATA_BLOCK};
+use crate::storage::backend::{File, MapView};
+use crate::storage::mmap::{Page, PtrTable, map_bytes};
+use crate::storage::tuning::{Bug, OpenTuning};
+
+/// Reads blocks of the file through its newest map.
+pub(crate) struct Mapped {
+    pub(crate) file: Arc<dyn File>,
+    map: std::sync::Mutex<Arc<dyn MapView>>,
+    pub(crate) tuning: OpenTuning,
+}
+
+impl Mapped {
+    pub(crate) fn new(file: Arc<dyn File>, len: u64, tuning: OpenTuning) -> Result<Mapped> {
+        let map = std::sync::Mutex::new(file.map(len)?);
+        Ok(Mapped { file, map, tuning })
+    }
+
+    /// A map that reaches `end`. Older maps stay where they are for those who hold them.
+    pub(crate) fn reaching(&self, end: u64) -> Result<Arc<dyn MapView>> {
+        let mut map = self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if (map.len() as u64) < end {
+            *map = self.file.map(end)?;
+        }
+        Ok(map.clone())
+    }
+
+    pub(crate) fn mapped_bytes(&self) -> u64 {
+        self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len() as u64
+    }
+}
+
+/// The committed tables of one object, and the pointers to its units.
+pub(crate) struct Units {
+    pub(crate) descriptor: Descriptor,
+    fanout: u64,
+    /// Blocks of the file at this commit: no entry may point past them.
+    limit: u64,
+    depth: u32,
+    /// Level 0 holds the units, level `l` the table pages that lie `l` above them.
+    levels: Vec<PtrTable>,
+    source: Arc<Mapped>,
+}
+
+/// What a table page or unit must say of itself.
+#[derive(Clone, Copy)]
+struct Expected {
+    level: u32,
+    number: u64,
+    entry: Entry,
+}
+
+impl Units {
+    /// The object of a descriptor at a commit of `limit` blocks, nothing touched yet.
+    pub(crate) fn new(descriptor: Descriptor, fanout: u64, limit: u64, source: Arc<Mapped>) -> Units {
+        let depth = table::depth(descriptor.units, fanout);
+        let count = |level| level_len(descriptor.units, fanout, level) as usize;
+        let levels = (0..=depth).map(|level| PtrTable::new(count(level))).collect();
+        Units { descriptor, fanout, limit, depth, levels, source }
+    }
+
+    /// The same commit with room for `capacity` units.
+    pub(crate) fn grown(&self, capacity: usize) -> Units {
+        let mut levels = vec![self.levels[0].grown(capacity)];
+        levels.extend(self.levels[1..].iter().map(|level| level.grown(level.capacity())));
+        let (descriptor, source) = (self.descriptor.clone(), self.source.clone());
+        Units { descriptor, levels, source, ..*self }
+    }
+
+    /// A later commit of the object: pointers of units and table pages that `changed` does not name, level by level,
+    /// are kept.
+    pub(crate) fn advanced(&self, descriptor: Descriptor, limit: u64, changed: &[Vec<u64>]) -> Units {
+        let fresh = Units::new(descriptor, self.fanout, limit, self.source.clone());
+        let shared = self.depth.min(fresh.depth);
+        let mut levels: Vec<PtrTable> = (0..=shared)
+            .map(|level| {
+                let kept = self.levels[level as usize].mapped_only(fresh.levels[level as usize].capacity());
+                kept.forget(changed.get(level as usize).map_or(&[], Vec::as_slice));
+                kept
+            })
+            .collect();
+        levels.extend((shared + 1..=fresh.depth).map(|level| PtrTable::new(fresh.len_at(level) as usize)));
+        Units { levels, ..fresh }
+    }
+
+    /// The pointers to units.
+    #[inline(always)]
+    pub(crate) fn table(&self) -> &PtrTable {
+        &self.levels[0]
+    }
+
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    pub(crate) fn fanout(&self) -> u64 {
+        self.fanout
+    }
+
+    /// Units (level 0) or table pages there are at a level.
+    pub(crate) fn len_at(&self, level: u32) -> u64 {
+        level_len(self.descriptor.units, self.fanout, level)
+    }
+
+    /// The entry of a unit (level 0) or of a table page. Bounded: one step a level.
+    pub(crate) fn entry(&self, level: u32, number: u64) -> Result<Entry> {
+        if level > self.depth || number >= self.len_at(level) {
+            let what = format!("unit {number} of object kind {} does not exist", self.descriptor.kind);
+            return Err(Error::corrupt(what));
+        }
+        let mut entry = self.descriptor.root;
+        for above in (level + 1..=self.depth).rev() {
+            let from_leaf = above - level;
+            let page = number / self.fanout.pow(from_leaf);
+            let slot = number / self.fanout.pow(from_leaf - 1) % self.fanout;
+            let page = self.table_page(above, page, entry)?;
+            entry = Entry::from_words(std::array::from_fn(|i| page.word(slot as usize * 4 + i)));
+        }
+        self.check_entry(entry)?;
+        Ok(entry)
+    }
+
+    /// Refuses an entry that points outside the commit.
+    fn check_entry(&self, entry: Entry) -> Result<()> {
+        let end = entry.block.saturating_add(entry.blocks as u64);
+        if entry.is_empty() || entry.block < FIRST_DATA_BLOCK || end > self.limit {
+            let what = format!("object kind {} points to blocks {}..{end}", self.descriptor.kind, entry.block);
+            return Err(Error::corrupt(what));
+        }
+        Ok(())
+    }
+
+    /// A table page of the committed tree, by the entry its parent has for it.
+    pub(crate) fn table_page(&self, level: u32, number: u64, entry: Entry) -> Result<&Page> {
+        let slots = &self.levels[level as usize];
+        if let Some(page) = slots.page(number as usize) {
+            return Ok(page);
+        }
+        self.load_page(slots, Expected { level, number, entry })
+    }
+
+    /// Page `number` of a paged object, verified at first touch.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn touch_page(&self, number: usize) -> Result<&Page> {
+        let entry = self.entry(0, number as u64)?;
+        self.load_page(&self.levels[0], Expected { level: 0, number: number as u64, entry })
+    }
+
+    fn load_page<'a>(&self, slots: &'a PtrTable, expected: Expected) -> Result<&'a Page> {
+        let number = expected.number as usize;
+        let gone = || Error::corrupt(format!("page {number} of object kind {}", self.descriptor.kind));
+        let bytes = self.verified_page(expected)?;
+        let offset = expected.entry.block * BLOCK as u64;
+        if number >= slots.capacity() || !slots.set_mapped(number, &bytes, offset, BLOCK) {
+            return Err(gone());
+        }
+        slots.page(number).ok_or_else(gone)
+    }
+
+    /// Verifies a page against its parent's entry and gives the map it lies in.
+    fn verified_page(&self, expected: Expected) -> Result<Arc<dyn MapView>> {
+        let Expected { level, number, entry } = expected;
+        self.check_entry(entry)?;
+        if entry.blocks != 1 {
+            return Err(Error::corrupt(format!("a page of object kind {} has {} blocks", self.descriptor.kind, entry.blocks)));
+        }
+        let offset = entry.block * BLOCK as u64;
+        let map = self.source.reaching(offset + BLOCK as u64)?;
+        let bytes = map_bytes(map.as_ref(), offset, BLOCK).ok_or_else(|| Error::corrupt("a block past the map"))?;
+        let page_type = if level == 0 { PageType::Content } else { PageType::Table };
+        let mut header =
+            PageHeader { page_type, kind: self.descriptor.kind, number, birth: entry.birth as u64, level };
+        let tuning = self.source.tuning;
+        if tuning.has(Bug::NoPageChecksum) {
+            return Ok(map);
+        }
+        if tuning.has(Bug::StaleTableEntry) {
+            header.birth = crate::format::checksum::get_u64(bytes, 16);
+            return header.verify(bytes).map(|()| map);
+        }
+        header.verify(bytes)?;
+        if get_u32(bytes, 0) != entry.crc {
+            let what = format!("page {number} of object kind {} is not the one its parent means", self.descriptor.kind);
+            return Err(Error::corrupt(what));
+        }
+        Ok(map)
+    }
+
+    /// Points a chunk's slot into the map. `used` bytes of it hold rows.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn touch_chunk(&self, number: usize, used: usize) -> Result<()> {
+        let (entry, map) = self.chunk(number, used)?;
+        if !self.levels[0].set_mapped(number, &map, entry.block * BLOCK as u64, used) {
+            return Err(Error::corrupt(format!("chunk {number} of object kind {}", self.descriptor.kind)));
+        }
+        Ok(())
+    }
+
+    fn chunk(&self, number: usize, used: usize) -> Result<(Entry, Arc<dyn MapView>)> {
+        let entry = self.entry(0, number as u64)?;
+        if entry.blocks as usize != used.div_ceil(BLOCK) {
+            let what = format!("chunk {number} of object kind {} has {} blocks", self.descriptor.kind, entry.blocks);
+            return Err(Error::corrupt(what));
+        }
+        let end = (entry.block + entry.blocks as u64) * BLOCK as u64;
+        Ok((entry, self.source.reaching(end)?))
+    }
+
+    /// Verifies the committed bytes of a unit without keeping anything: for `get` and `check`.
+    pub(crate) fn verify_chunk(&self, number: usize, used: usize) -> Result<()> {
+        let (entry, map) = self.chunk(number, used)?;
+        let (offset, len) = (entry.block * BLOCK as u64, entry.blocks as usize * BLOCK);
+        let bytes = map_bytes(map.as_ref(), offset, len).ok_or_else(|| Error::corrupt("a block past the map"))?;
+        if crc(bytes) != entry.crc && !self.source.tuning.has(Bug::NoPageChecksum) {
+            let what = format!("chunk {number} of object kind {} fails its checksum", self.descriptor.kind);
+            return Err(Error::corrupt(what));
+        }
+        Ok(())
+    }
+
+    /// Verifies a committed page of any level anew, for `check`.
+    pub(crate) fn verify_page(&self, level: u32, number: u64) -> Result<()> {
+        let entry = self.entry(level, number)?;
+        self.verified_page(Expected { level, number, entry }).map(|_| ())
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.levels.iter().map(PtrTable::heap_bytes).sum()
+    }
+}
+
+/// Table pages of `level` above `units` units (level 0: the units themselves).
+pub(crate) fn level_len(units: u64, fanout: u64, level: u32) -> u64 {
+    (0..level).fold(units, |n, _| n.div_ceil(fanout))
+}

@@ -1,0 +1,261 @@
+//! What a search sees: the objects of one commit, what the running transaction changed in place, and the
+//! counts that publish it.
+//!
+//! A transaction writes rows, records and lists first and the node count last (released), so a reader that
+//! loads the entry point, then the count, sees every node below the count complete.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::format::{Descriptor, Form, Header, Kind, Meta};
+use crate::storage::objects::{Object, Pages, Rows};
+use crate::storage::units::{Mapped, Units};
+
+/// The counts that make nodes visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Nodes, tombstones among them.
+    pub node_count: u32,
+    /// Live nodes.
+    pub live_count: u64,
+    /// Slots of the upper layers in use.
+    pub upper_count: u64,
+    /// One past the largest integer id ever used.
+    pub next_id: u64,
+    /// Where walks begin, and that node's level.
+    pub entry: Option<(u32, u8)>,
+}
+
+/// Where the id tree begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IdsRoot {
+    /// Root page.
+    pub root: u32,
+    /// Levels: 0 when the tree is empty, 1 when the root is a leaf.
+    pub depth: u32,
+    /// Entries.
+    pub count: u64,
+}
+
+#[derive(Default)]
+struct State {
+    node_count: AtomicU64,
+    live_count: AtomicU64,
+    upper_count: AtomicU64,
+    next_id: AtomicU64,
+    user_version: AtomicU64,
+    /// Node in the low word, level above; `u64::MAX` without nodes.
+    entry: AtomicU64,
+    ids_root: AtomicU64,
+    ids_count: AtomicU64,
+}
+
+/// What a commit did to one object.
+pub(crate) struct Change {
+    pub(crate) descriptor: Descriptor,
+    /// Units (level 0) and table pages it rewrote, ascending.
+    pub(crate) levels: Vec<Vec<u64>>,
+}
+
+/// Keeps the blocks of a commit from being used again while a view of it lives.
+pub(crate) trait Pin: Send + Sync {}
+
+/// One state of an index. Cheap to share; good as long as it is held.
+pub struct View {
+    header: Arc<Header>,
+    meta: Meta,
+    objects: Vec<(u16, Object)>,
+    state: State,
+    pub(crate) pin: Arc<dyn Pin>,
+}
+
+impl View {
+    /// The state of a commit.
+    pub(crate) fn new(
+        header: Arc<Header>,
+        meta: Meta,
+        descriptors: Vec<Descriptor>,
+        source: &Arc<Mapped>,
+        pin: Arc<dyn Pin>,
+    ) -> Result<View> {
+        for d in &descriptors {
+            // Each unit takes a block at least: a count past that is a lie, and would size an allocation.
+            if d.units > meta.blocks {
+                return Err(Error::corrupt(format!("object kind {} has {} units", d.kind, d.units)));
+            }
+        }
+        let fanout = header.fanout as u64;
+        let object = |d: Descriptor| (d.kind, Object::new(Units::new(d, fanout, meta.blocks, source.clone())));
+        View::assemble(header.clone(), meta, descriptors.into_iter().map(object).collect(), pin)
+    }
+
+    /// The state of a commit from objects already made.
+    pub(crate) fn assemble(
+        header: Arc<Header>,
+        meta: Meta,
+        objects: Vec<(u16, Object)>,
+        pin: Arc<dyn Pin>,
+    ) -> Result<View> {
+        let view = View { header, meta, objects, state: State::default(), pin };
+        for kind in [Kind::Lists, Kind::Upper, Kind::Nodes, Kind::Live, Kind::Ids, Kind::FreeList] {
+            view.object(kind).filter(|o| o.units().descriptor.form == Form::Paged).ok_or_else(|| absent(kind))?;
+        }
+        for kind in [Kind::Vectors, Kind::Heap] {
+            view.rows(kind).ok_or_else(|| absent(kind))?;
+        }
+        view.set_committed();
+        Ok(view)
+    }
+
+    /// A later commit: objects that `changes` does not name stay as they are, without what was private.
+    pub(crate) fn advanced(&self, meta: Meta, changes: &[Change], pin: Arc<dyn Pin>) -> Result<View> {
+        let advance = |&(kind, ref object): &(u16, Object)| {
+            let units = object.units();
+            let units = match changes.iter().find(|c| c.descriptor.kind == kind) {
+                Some(change) => units.advanced(change.descriptor.clone(), meta.blocks, &change.levels),
+                None => units.advanced(units.descriptor.clone(), meta.blocks, &[]),
+            };
+            (kind, Object::new(units))
+        };
+        let objects = self.objects.iter().map(advance).collect();
+        View::assemble(self.header.clone(), meta, objects, pin)
+    }
+
+    /// The same state with more room in one object.
+    pub(crate) fn grown(&self, kind: Kind, capacity: usize) -> Result<View> {
+        let room = |&(k, ref o): &(u16, Object)| {
+            let now = o.units().table().capacity();
+            (k, o.grown(if k == kind as u16 { capacity } else { now }))
+        };
+        let objects = self.objects.iter().map(room).collect();
+        let view = View::assemble(self.header.clone(), self.meta, objects, self.pin.clone())?;
+        view.publish(self.published());
+        view.set_user_version(self.user_version());
+        view.set_ids_root(self.ids_root());
+        Ok(view)
+    }
+
+    fn set_committed(&self) {
+        let m = &self.meta;
+        self.publish(Published {
+            node_count: m.node_count as u32,
+            live_count: m.live_count,
+            upper_count: m.upper_count,
+            next_id: m.next_id,
+            entry: (m.node_count > 0).then_some((m.entry_node, m.entry_level as u8)),
+        });
+        self.set_user_version(m.user_version);
+        self.set_ids_root(IdsRoot { root: m.ids_root, depth: m.ids_depth, count: m.ids_count });
+    }
+
+    /// What the index is.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(crate) fn shared_header(&self) -> &Arc<Header> {
+        &self.header
+    }
+
+    /// The commit this state rests on.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    pub(crate) fn objects(&self) -> &[(u16, Object)] {
+        &self.objects
+    }
+
+    pub(crate) fn object(&self, kind: Kind) -> Option<&Object> {
+        // A dozen objects at most; those of the search path are looked up once a search.
+        self.objects.iter().find(|(k, _)| *k == kind as u16).map(|(_, object)| object)
+    }
+
+    /// The paged object of a kind every file has.
+    pub fn pages(&self, kind: Kind) -> &Pages {
+        match self.object(kind) {
+            Some(Object::Pages(pages)) => pages,
+            _ => unreachable!("{kind:?} is not a paged object; assemble() checked those that are"),
+        }
+    }
+
+    /// The object of rows of this kind.
+    pub fn rows(&self, kind: Kind) -> Option<&Rows> {
+        match self.object(kind)? {
+            Object::Rows(rows) => Some(rows),
+            Object::Pages(_) => None,
+        }
+    }
+
+    /// Nodes, tombstones among them. Load [`View::entry`] first.
+    #[inline]
+    pub fn node_count(&self) -> u32 {
+        self.state.node_count.load(Ordering::Acquire) as u32
+    }
+
+    /// Live nodes.
+    pub fn live_count(&self) -> u64 {
+        self.state.live_count.load(Ordering::Acquire)
+    }
+
+    /// Where walks begin, and that node's level.
+    pub fn entry(&self) -> Option<(u32, u8)> {
+        match self.state.entry.load(Ordering::Acquire) {
+            u64::MAX => None,
+            packed => Some((packed as u32, (packed >> 32) as u8)),
+        }
+    }
+
+    /// The caller's number.
+    pub fn user_version(&self) -> u64 {
+        self.state.user_version.load(Ordering::Acquire)
+    }
+
+    /// Where the id tree begins.
+    pub fn ids_root(&self) -> IdsRoot {
+        let packed = self.state.ids_root.load(Ordering::Acquire);
+        let count = self.state.ids_count.load(Ordering::Acquire);
+        IdsRoot { root: packed as u32, depth: (packed >> 32) as u32, count }
+    }
+
+    /// All counts.
+    pub fn published(&self) -> Published {
+        let entry = self.entry();
+        Published {
+            node_count: self.node_count(),
+            live_count: self.live_count(),
+            upper_count: self.state.upper_count.load(Ordering::Acquire),
+            next_id: self.state.next_id.load(Ordering::Acquire),
+            entry,
+        }
+    }
+
+    /// Makes a state visible: the count of nodes before the entry point, which may be one of the new ones.
+    pub(crate) fn publish(&self, new: Published) {
+        let s = &self.state;
+        s.live_count.store(new.live_count, Ordering::Release);
+        s.upper_count.store(new.upper_count, Ordering::Release);
+        s.next_id.store(new.next_id, Ordering::Release);
+        s.node_count.store(new.node_count as u64, Ordering::Release);
+        let entry = new.entry.map_or(u64::MAX, |(node, level)| node as u64 | (level as u64) << 32);
+        s.entry.store(entry, Ordering::Release);
+    }
+
+    pub(crate) fn set_user_version(&self, version: u64) {
+        self.state.user_version.store(version, Ordering::Release);
+    }
+
+    pub(crate) fn set_ids_root(&self, new: IdsRoot) {
+        self.state.ids_root.store(new.root as u64 | (new.depth as u64) << 32, Ordering::Release);
+        self.state.ids_count.store(new.count, Ordering::Release);
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.objects.iter().map(|(_, o)| o.units().heap_bytes()).sum()
+    }
+}
+
+fn absent(kind: Kind) -> Error {
+    Error::corrupt(format!("the {kind:?} object is missing or of another form"))
+}
