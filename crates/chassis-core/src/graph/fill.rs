@@ -1,0 +1,94 @@
+//! The end of a bulk build: every list of layer 0 in order and full.
+//!
+//! While a graph grows, lists keep room, or every new link would prune a list. Once it has its size the room is
+//! better used. A list is rewritten with its selected nodes first, nearest first, and then the nearest others
+//! two links away. Links are only added, so what could be reached still can.
+
+use crate::error::Result;
+
+use super::insert::{read, score_list};
+use super::work::{self, BuildScratch, Job, sort_candidates};
+use super::{LinkWriter, NodeId, Params, Space};
+
+/// Nodes rewritten at once. Later ones see the lists of earlier ones filled.
+const CHUNK: u32 = 8_192;
+/// A list takes its fillers from the lists of this many of its nearest nodes.
+const VIA: usize = 8;
+
+/// Fills the lists of the first `count` nodes.
+pub fn fill<S: Space, L: LinkWriter>(
+    space: &S,
+    links: &mut L,
+    count: u32,
+    params: &Params,
+    threads: usize,
+    scratch: &mut Vec<BuildScratch>,
+) -> Result<()> {
+    for first in (0..count).step_by(CHUNK as usize) {
+        let end = first.saturating_add(CHUNK).min(count);
+        let job = Fill { space, lists: &*links, first, count, params };
+        let lists = work::run(space, threads, scratch, (end - first) as usize, &job);
+        let places: Vec<(u8, NodeId)> = (first..end).map(|node| (0, node)).collect();
+        links.prepare(&places)?;
+        for (node, list) in (first..end).zip(&lists) {
+            links.write(0, node, list);
+        }
+    }
+    Ok(())
+}
+
+struct Fill<'a, S, L> {
+    space: &'a S,
+    lists: &'a L,
+    first: NodeId,
+    count: u32,
+    params: &'a Params,
+}
+
+impl<S: Space, L: LinkWriter> Job for Fill<'_, S, L> {
+    type Output = Vec<NodeId>;
+
+    #[inline(always)]
+    fn run(&self, scratch: &mut BuildScratch, index: usize) -> Vec<NodeId> {
+        let node = self.first + index as NodeId;
+        let mut buffer = S::Buffer::default();
+        let point = self.space.point(node, &mut buffer);
+        let mut list = Vec::with_capacity(self.params.m0);
+        read(self.lists.base(node), node, self.count, &mut list);
+        score_list(&point, node, &list, &mut scratch.candidates);
+        list.clear();
+        list.extend(scratch.candidates.iter().map(|n| n.node));
+        if list.len() >= self.params.m0 {
+            return list;
+        }
+        scratch.candidates.clear();
+        scratch.walk.gather_around(&point, self.lists, node, &list, VIA, self.count, &mut scratch.candidates);
+        sort_candidates(node, &mut scratch.candidates);
+        let room = self.params.m0 - list.len();
+        list.extend(scratch.candidates.iter().take(room).map(|n| n.node));
+        list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Build, Plane};
+    use super::super::{Params, batch_limit};
+
+    #[test]
+    fn lists_are_full_and_the_links_from_before_come_first_in_order() {
+        let params = Params { m: 8, m0: 16, ef_construction: 40 };
+        let build = || Build::new(Plane::random(1_500, 7), params).insert(batch_limit, 1);
+        let (before, after) = (build(), build().fill(1));
+        let mut full = 0;
+        for node in 0..1_500 {
+            let (old, new) = (before.lists.list(0, node), after.lists.list(0, node));
+            let mut sorted = old.clone();
+            sorted.sort_by(|a, b| after.space.distance(node, *a).total_cmp(&after.space.distance(node, *b)));
+            assert_eq!(new[..old.len()], sorted, "node {node}");
+            full += (new.len() == params.m0) as usize;
+        }
+        assert!(full > 1_000, "{full} of 1500 lists are full");
+        assert_eq!(after.problems(), []);
+    }
+}

@@ -1,0 +1,74 @@
+//! A node at a distance, and the one order everything is sorted by.
+
+use std::cmp::Ordering;
+
+use super::NodeId;
+
+/// A node and how far it is. Smaller is nearer; equal distances go by node; NaN is farthest of all.
+#[derive(Debug, Clone, Copy)]
+pub struct Neighbor {
+    /// Distance, in the metric's inner scale.
+    pub distance: f32,
+    /// The node.
+    pub node: NodeId,
+}
+
+impl Neighbor {
+    /// The whole order in one integer.
+    #[inline(always)]
+    pub(super) fn key(self) -> u64 {
+        (ordered(self.distance) as u64) << 32 | self.node as u64
+    }
+}
+
+/// An integer that orders as the distance does: `total_cmp` with each NaN last.
+#[inline(always)]
+pub(super) fn ordered(distance: f32) -> u32 {
+    let bits = distance.to_bits();
+    let flip = if bits >> 31 == 1 { u32::MAX } else { 1 << 31 };
+    if distance.is_nan() { u32::MAX } else { bits ^ flip }
+}
+
+impl Ord for Neighbor {
+    #[inline(always)]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Neighbor {
+    #[inline(always)]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Neighbor {
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Neighbor {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_total_with_ties_by_node_and_nan_last() {
+        let distances =
+            [f32::NEG_INFINITY, -2.0, -f32::MIN_POSITIVE, -0.0, 0.0, 1e-45, 1.0, f32::MAX, f32::INFINITY, f32::NAN];
+        let mut all: Vec<Neighbor> =
+            (0..distances.len() * 3).map(|i| Neighbor { distance: distances[i * 7 % 10], node: i as u32 }).collect();
+        all.sort();
+        for (i, three) in all.chunks(3).enumerate() {
+            assert!(three.iter().all(|n| n.distance.to_bits() == distances[i].to_bits()), "{three:?}");
+            assert!(three[0].node < three[1].node && three[1].node < three[2].node, "{three:?}");
+        }
+        let negative_nan = Neighbor { distance: -f32::NAN, node: 0 };
+        assert!(negative_nan > Neighbor { distance: f32::INFINITY, node: u32::MAX });
+        assert!(negative_nan == Neighbor { distance: f32::NAN, node: 0 });
+    }
+}

@@ -1,0 +1,68 @@
+//! The three numbers a graph is built with.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The longest neighbor list: what a walk makes room for.
+pub const MAX_DEGREE: usize = 96;
+
+/// How dense a graph is and how hard each insert searches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Params {
+    /// Links a new node makes on each layer, and the degree bound above layer 0.
+    pub m: usize,
+    /// Degree bound on layer 0.
+    pub m0: usize,
+    /// Candidates held while a node is inserted.
+    pub ef_construction: usize,
+}
+
+impl Params {
+    /// Refuses what no graph can be built with.
+    pub fn validate(&self) -> Result<()> {
+        in_range("m", self.m, 2, 64)?;
+        in_range("m0", self.m0, 4, MAX_DEGREE)?;
+        in_range("efConstruction", self.ef_construction, 8, 4096)?;
+        if self.m0 < self.m {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!("m0 is {} but must be at least m, which is {}", self.m0, self.m),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The degree bound of a layer.
+    pub fn degree(&self, layer: u8) -> usize {
+        if layer == 0 { self.m0 } else { self.m }
+    }
+
+    /// How many links a full list keeps when it is pruned. The room it leaves saves pruning again at every
+    /// further link.
+    pub(super) fn keep(&self, layer: u8) -> usize {
+        let bound = self.degree(layer);
+        { static K: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| std::env::var("KEEP").ok().and_then(|x| x.parse().ok()).unwrap_or(80)); (bound * *K / 100).max(2) }
+    }
+}
+
+fn in_range(name: &str, value: usize, low: usize, high: usize) -> Result<()> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidOption, format!("{name} is {value}; allowed are {low} to {high}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ranges_are_inclusive_and_m0_is_no_less_than_m() {
+        let ok = |m, m0, ef_construction| Params { m, m0, ef_construction }.validate().is_ok();
+        assert!(ok(2, 4, 8) && ok(64, 96, 4096) && ok(16, 16, 200) && ok(16, 48, 64));
+        assert!(!ok(1, 4, 8) && !ok(65, 96, 8) && !ok(2, 3, 8) && !ok(2, 97, 8));
+        assert!(!ok(2, 4, 7) && !ok(2, 4, 4097) && !ok(16, 15, 200));
+        let error = Params { m: 16, m0: 97, ef_construction: 8 }.validate().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidOption);
+        assert!(error.message().contains("m0 is 97; allowed are 4 to 96"), "{error}");
+    }
+}

@@ -1,0 +1,327 @@
+//! The pool of a walk: what was met, nearest first out, with all but the `ef` nearest forgotten.
+//!
+//! A bucket queue. Distances are mapped linearly to buckets; a bucket chains its entries in no order. An insert
+//! moves nothing, whatever `ef` is, where a sorted array moves half of it. The price is that entries of one
+//! bucket come out in no order, and that the pool holds somewhat more than `ef`: it ends with a whole bucket.
+//!
+//! The range of the buckets is a guess from the first distances. A distance below it widens the range downward
+//! and sorts the entries in again; one above it shares the last bucket. So a wrong guess costs time and
+//! never a result, and negative distances are like any others.
+
+use super::{Neighbor, NodeId};
+
+const BUCKETS: usize = 4096;
+const WORDS: usize = BUCKETS / 64;
+/// End of a bucket's chain.
+const END: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+struct Entry {
+    distance: f32,
+    node: NodeId,
+    /// The next entry of the same bucket.
+    next: u32,
+    /// Taken out by `pop`; still counts as one of the nearest.
+    popped: bool,
+}
+
+pub(super) struct Queue {
+    entries: Vec<Entry>,
+    /// First entry of a bucket whose bit in `open` is set.
+    heads: Box<[u32; BUCKETS]>,
+    /// Entries of a bucket, popped ones included.
+    counts: Box<[u32; BUCKETS]>,
+    /// Buckets with an entry that is not popped.
+    open: [u64; WORDS],
+    /// No word before this one has a bit set.
+    first_word: usize,
+    ef: usize,
+    low: f32,
+    scale: f32,
+    /// Buckets above this one are forgotten.
+    last: usize,
+    /// Entries in buckets up to `last`.
+    held: usize,
+    /// Only distances below this one can enter.
+    bound: f32,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue {
+            entries: Vec::new(),
+            heads: Box::new([END; BUCKETS]),
+            counts: Box::new([0; BUCKETS]),
+            open: [0; WORDS],
+            first_word: WORDS,
+            ef: 1,
+            low: 0.0,
+            scale: 1.0,
+            last: BUCKETS - 1,
+            held: 0,
+            bound: f32::INFINITY,
+        }
+    }
+}
+
+impl Queue {
+    /// Empties the pool and sets its size, and its range from the smallest and largest distance known so far.
+    #[inline]
+    pub(super) fn reset(&mut self, ef: usize, smallest: f32, largest: f32) {
+        self.entries.clear();
+        self.ef = ef.max(1);
+        // Twice the spread on either side: the nearest are still to be found, and the first were near ones.
+        let spread = (largest - smallest).max(largest.abs() / 64.0).clamp(1e-30, f32::MAX / 16.0);
+        let below = (smallest - spread).max(f32::MIN);
+        self.low = if smallest >= 0.0 { below.max(0.0) } else { below };
+        self.set_width(largest.min(f32::MAX / 4.0) + spread - self.low);
+        self.empty_buckets();
+    }
+
+    fn set_width(&mut self, width: f32) {
+        self.scale = BUCKETS as f32 / width.clamp(1e-30, f32::MAX);
+    }
+
+    fn empty_buckets(&mut self) {
+        self.counts.fill(0);
+        self.open.fill(0);
+        self.first_word = WORDS;
+        self.last = BUCKETS - 1;
+        self.held = 0;
+        self.bound = f32::INFINITY;
+    }
+
+    #[inline(always)]
+    fn bucket(&self, distance: f32) -> usize {
+        (((distance - self.low) * self.scale) as usize).min(BUCKETS - 1)
+    }
+
+    /// Only distances below this one can enter.
+    #[inline(always)]
+    pub(super) fn bound(&self) -> f32 {
+        self.bound
+    }
+
+    /// Adds a node, unless it is too far. Its distance is finite.
+    #[inline(always)]
+    pub(super) fn push(&mut self, neighbor: Neighbor) {
+        if neighbor.distance < self.low {
+            self.widen(neighbor.distance);
+        }
+        let bucket = self.bucket(neighbor.distance);
+        // The last bucket may hold more than `ef` needs, so that its entries need no order, but not without
+        // end: among thousands of equal distances a walk would never stop.
+        if bucket > self.last || (bucket == self.last && self.held >= 2 * self.ef) {
+            return;
+        }
+        self.entries.push(Entry { distance: neighbor.distance, node: neighbor.node, next: END, popped: false });
+        self.link(self.entries.len() - 1, bucket);
+    }
+
+    /// Puts an entry into its bucket.
+    #[inline(always)]
+    fn link(&mut self, index: usize, bucket: usize) {
+        let (word, bit) = (bucket / 64 % WORDS, 1u64 << (bucket % 64));
+        let entry = &mut self.entries[index];
+        if !entry.popped {
+            entry.next = if self.open[word] & bit != 0 { self.heads[bucket % BUCKETS] } else { END };
+            self.heads[bucket % BUCKETS] = index as u32;
+            self.open[word] |= bit;
+            self.first_word = self.first_word.min(word);
+        }
+        self.counts[bucket % BUCKETS] += 1;
+        self.held += 1;
+    }
+
+    /// Forgets the farthest buckets while `ef` entries remain without them. Call after each group of pushes.
+    #[inline(always)]
+    pub(super) fn trim(&mut self) {
+        if self.held - (self.counts[self.last % BUCKETS] as usize) < self.ef {
+            return;
+        }
+        while self.held - (self.counts[self.last % BUCKETS] as usize) >= self.ef {
+            self.held -= self.counts[self.last % BUCKETS] as usize;
+            self.last -= 1;
+        }
+        self.bound = self.low + (self.last + 1) as f32 / self.scale;
+    }
+
+    /// A distance below the range: widens it to at least twice its size and sorts the entries in again.
+    #[cold]
+    #[inline(never)]
+    fn widen(&mut self, distance: f32) {
+        let high = (self.low + BUCKETS as f32 / self.scale).min(f32::MAX);
+        let (old_low, old_scale, old_last) = (self.low, self.scale, self.last);
+        self.low = (distance - (high - distance)).max(f32::MIN);
+        self.set_width(high - self.low);
+        self.empty_buckets();
+        let mut kept = 0;
+        for i in 0..self.entries.len() {
+            let entry = self.entries[i];
+            let old = (((entry.distance - old_low) * old_scale) as usize).min(BUCKETS - 1);
+            if old <= old_last {
+                self.entries[kept] = entry;
+                self.link(kept, self.bucket(entry.distance));
+                kept += 1;
+            }
+        }
+        self.entries.truncate(kept);
+        self.trim();
+    }
+
+    /// The bucket the next entry comes from.
+    #[inline(always)]
+    fn first_bucket(&mut self) -> Option<usize> {
+        while self.first_word < WORDS {
+            let word = self.open[self.first_word];
+            if word != 0 {
+                let bucket = self.first_word * 64 + word.trailing_zeros() as usize;
+                return (bucket <= self.last).then_some(bucket);
+            }
+            self.first_word += 1;
+        }
+        None
+    }
+
+    /// The node that `pop` would return.
+    #[inline(always)]
+    pub(super) fn peek(&mut self) -> Option<NodeId> {
+        let bucket = self.first_bucket()?;
+        Some(self.entries[self.heads[bucket % BUCKETS] as usize].node)
+    }
+
+    /// A nearest node that was not popped before.
+    #[inline(always)]
+    pub(super) fn pop(&mut self) -> Option<NodeId> {
+        let bucket = self.first_bucket()?;
+        let entry = &mut self.entries[self.heads[bucket % BUCKETS] as usize];
+        entry.popped = true;
+        self.heads[bucket % BUCKETS] = entry.next;
+        if entry.next == END {
+            self.open[bucket / 64 % WORDS] &= !(1 << (bucket % 64));
+        }
+        Some(entry.node)
+    }
+
+    /// The nearest `ef` of all that entered, sorted.
+    pub(super) fn nearest(&self, out: &mut Vec<Neighbor>) {
+        out.clear();
+        for entry in &self.entries {
+            if self.bucket(entry.distance) <= self.last {
+                out.push(Neighbor { distance: entry.distance, node: entry.node });
+            }
+        }
+        out.sort_unstable_by_key(|neighbor| neighbor.key());
+        out.truncate(self.ef);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::level::hash;
+    use super::*;
+
+    fn fill(queue: &mut Queue, distances: &[f32]) {
+        for (node, &distance) in distances.iter().enumerate() {
+            queue.push(Neighbor { distance, node: node as u32 });
+            queue.trim();
+        }
+    }
+
+    fn nearest(distances: &[f32], ef: usize) -> Vec<Neighbor> {
+        let mut all: Vec<Neighbor> =
+            distances.iter().enumerate().map(|(i, &distance)| Neighbor { distance, node: i as u32 }).collect();
+        all.sort();
+        all.truncate(ef);
+        all
+    }
+
+    /// Distances of many shapes: the range is guessed from the first two only.
+    fn shapes() -> Vec<Vec<f32>> {
+        let random = |i: u64| (hash(i) >> 40) as f32 / (1 << 24) as f32;
+        let mut shapes: Vec<Vec<f32>> = vec![
+            (0..3_000).map(random).collect(),
+            (0..3_000).map(|i| -1_000.0 * random(i)).collect(),
+            (0..3_000).map(|i| random(i) * 1e-20).collect(),
+            (0..3_000).map(|i| (random(i) - 0.5) * 1e38).collect(),
+            (0..3_000).map(|i| 1.0 - i as f32).collect(),
+            (0..3_000).map(|i| 1.0 + i as f32 * i as f32).collect(),
+            (0..3_000).map(|i| if i % 3 == 0 { f32::MAX } else { f32::MIN / (1.0 + i as f32) }).collect(),
+        ];
+        shapes.push((0..3_000).map(|i| if i < 100 { 0.0 } else { random(i) }).collect());
+        shapes
+    }
+
+    #[test]
+    fn the_nearest_survive_whatever_the_range() {
+        let (mut queue, mut out) = (Queue::default(), Vec::new());
+        for (shape, distances) in shapes().iter().enumerate() {
+            for ef in [1, 7, 100, 2_000, 5_000] {
+                let (a, b) = (distances[0], distances[1]);
+                queue.reset(ef, a.min(b), a.max(b));
+                fill(&mut queue, distances);
+                queue.nearest(&mut out);
+                let expected = nearest(distances, ef);
+                // Entries of the last bucket may lose to earlier ones of it; nothing nearer ever does.
+                let width = 2.0 / queue.scale;
+                assert_eq!(out.len(), expected.len(), "shape {shape} ef {ef}");
+                for (got, expected) in out.iter().zip(&expected) {
+                    let off = got.distance - expected.distance;
+                    assert!(off >= 0.0 && (off <= width || off.is_infinite()), "shape {shape} ef {ef}: {got:?} {expected:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nodes_come_out_once_and_nearest_first_up_to_a_bucket() {
+        let mut queue = Queue::default();
+        for (shape, distances) in shapes().iter().enumerate() {
+            queue.reset(10_000, distances[0].min(distances[1]), distances[0].max(distances[1]));
+            fill(&mut queue, distances);
+            let mut seen = vec![false; distances.len()];
+            let mut last = 0;
+            for _ in 0..distances.len() {
+                let peeked = queue.peek();
+                let node = queue.pop().unwrap() as usize;
+                assert_eq!(peeked, Some(node as u32));
+                assert!(!std::mem::replace(&mut seen[node], true), "shape {shape}");
+                let bucket = queue.bucket(distances[node]);
+                assert!(bucket >= last, "shape {shape}");
+                last = bucket;
+            }
+            assert_eq!((queue.peek(), queue.pop()), (None, None));
+        }
+    }
+
+    #[test]
+    fn popped_entries_stay_popped_when_the_range_widens() {
+        let mut queue = Queue::default();
+        queue.reset(50, 1.0, 2.0);
+        let mut popped = Vec::new();
+        for step in 0..40 {
+            queue.push(Neighbor { distance: 1.0 - 2f32.powi(step), node: step as u32 });
+            queue.trim();
+            if step % 2 == 1 {
+                popped.extend(queue.pop());
+                popped.extend(queue.pop());
+            }
+        }
+        popped.extend(std::iter::from_fn(|| queue.pop()));
+        popped.sort_unstable();
+        assert_eq!(popped, (0..40).collect::<Vec<_>>());
+        let mut out = Vec::new();
+        queue.nearest(&mut out);
+        assert_eq!(out.len(), 40);
+    }
+
+    #[test]
+    fn equal_distances_do_not_fill_the_pool_without_end() {
+        let mut queue = Queue::default();
+        for distance in [0.0, 1.0, -5.0, f32::MAX, f32::MIN] {
+            queue.reset(20, distance, distance);
+            fill(&mut queue, &[distance; 10_000]);
+            assert!((20..=40).contains(&queue.entries.len()), "{distance}: {}", queue.entries.len());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! For the tests of the graph: points of the plane, and lists in memory.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::error::Result;
+
+use super::level::hash;
+use super::work::sort_candidates;
+use super::*;
+
+/// Points of the plane under squared distance, or under minus the inner product.
+pub(super) struct Plane {
+    pub(super) points: Vec<[f32; 2]>,
+    pub(super) inner: bool,
+}
+
+impl Plane {
+    pub(super) fn new(points: Vec<[f32; 2]>) -> Plane {
+        Plane { points, inner: false }
+    }
+
+    /// Points in clusters, the same for the same seed.
+    pub(super) fn random(count: usize, seed: u64) -> Plane {
+        let unit = |i: u64| (hash(seed << 32 ^ i) >> 40) as f32 / (1 << 24) as f32;
+        let point = |i: u64| {
+            let cluster = hash(seed ^ i) % 9;
+            [unit(2 * i) + 3.0 * (cluster % 3) as f32, unit(2 * i + 1) + 3.0 * (cluster / 3) as f32]
+        };
+        Plane::new((0..count as u64).map(point).collect())
+    }
+
+    pub(super) fn distance(&self, a: NodeId, b: NodeId) -> f32 {
+        let ([ax, ay], [bx, by]) = (self.points[a as usize], self.points[b as usize]);
+        if self.inner {
+            return walk::finite(-(ax * bx + ay * by));
+        }
+        walk::finite((ax - bx) * (ax - bx) + (ay - by) * (ay - by))
+    }
+
+    /// All other nodes, sorted as candidates of `node` are.
+    pub(super) fn sorted_around(&self, node: NodeId) -> Vec<Neighbor> {
+        let others = (0..self.points.len() as NodeId).filter(|other| *other != node);
+        let mut all: Vec<Neighbor> =
+            others.map(|other| Neighbor { distance: self.distance(node, other), node: other }).collect();
+        sort_candidates(node, &mut all);
+        all
+    }
+}
+
+pub(super) struct PlanePoint<'a>(&'a Plane, NodeId);
+
+impl Point for PlanePoint<'_> {
+    fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
+        nodes.map(|node| self.0.distance(self.1, node))
+    }
+    fn prefetch(&self, node: NodeId) {
+        assert!((node as usize) < self.0.points.len(), "prefetch of {node}");
+    }
+}
+
+impl Space for Plane {
+    type Buffer = ();
+    type Point<'p> = PlanePoint<'p>;
+    fn point<'p>(&'p self, node: NodeId, _: &'p mut ()) -> PlanePoint<'p> {
+        PlanePoint(self, node)
+    }
+}
+
+/// Neighbor lists in memory.
+pub(super) struct MemoryLists {
+    m: usize,
+    m0: usize,
+    base: Vec<AtomicU32>,
+    upper: Vec<Vec<AtomicU32>>,
+}
+
+impl MemoryLists {
+    pub(super) fn new(params: &Params) -> MemoryLists {
+        MemoryLists { m: params.m, m0: params.m0, base: Vec::new(), upper: Vec::new() }
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.upper.len() as u32
+    }
+
+    /// Adds nodes with empty lists.
+    pub(super) fn grow(&mut self, count: u32) {
+        for node in self.count()..count {
+            let none = |len| std::iter::repeat_with(|| AtomicU32::new(NONE)).take(len);
+            self.base.extend(none(self.m0));
+            self.upper.push(none(self.m * level_of(node, self.m) as usize).collect());
+        }
+    }
+
+    /// Makes the slots of layer 0 longer than the degree bound.
+    pub(super) fn widen(&mut self, m0: usize) {
+        let old: Vec<Vec<u32>> = (0..self.count()).map(|node| self.list(0, node)).collect();
+        self.m0 = m0;
+        self.base = std::iter::repeat_with(|| AtomicU32::new(NONE)).take(m0 * old.len()).collect();
+        (0u32..).zip(&old).for_each(|(node, list)| self.write(0, node, list));
+    }
+
+    /// A list without its end.
+    pub(super) fn list(&self, layer: u8, node: NodeId) -> Vec<NodeId> {
+        let slots = if layer == 0 { self.base(node) } else { self.upper(node, layer) };
+        slots.iter().map(|slot| slot.load(Ordering::Relaxed)).take_while(|id| *id != NONE).collect()
+    }
+
+    /// Every list, for comparing two graphs.
+    pub(super) fn all(&self) -> Vec<Vec<NodeId>> {
+        let of = |node| (0..=level_of(node, self.m)).map(move |layer| self.list(layer, node));
+        (0..self.count()).flat_map(of).collect()
+    }
+}
+
+impl Lists for MemoryLists {
+    fn base(&self, node: NodeId) -> &[AtomicU32] {
+        self.base.get(node as usize * self.m0..).and_then(|rest| rest.get(..self.m0)).unwrap_or(&[])
+    }
+    fn upper(&self, node: NodeId, layer: u8) -> &[AtomicU32] {
+        let slots = self.upper.get(node as usize).map_or(&[][..], |slots| slots);
+        slots.chunks(self.m).nth(layer as usize - 1).unwrap_or(&[])
+    }
+    fn prefetch(&self, node: NodeId) {
+        assert!(node < self.count(), "prefetch of {node}");
+    }
+}
+
+impl LinkWriter for MemoryLists {
+    fn prepare(&mut self, _: &[(u8, NodeId)]) -> Result<()> {
+        Ok(())
+    }
+    fn write(&self, layer: u8, node: NodeId, list: &[NodeId]) {
+        let slots = if layer == 0 { self.base(node) } else { self.upper(node, layer) };
+        assert!(list.len() <= slots.len());
+        for (i, slot) in slots.iter().enumerate() {
+            slot.store(list.get(i).copied().unwrap_or(NONE), Ordering::Relaxed);
+        }
+    }
+}
+
+/// A graph under construction.
+pub(super) struct Build {
+    pub(super) space: Plane,
+    pub(super) lists: MemoryLists,
+    pub(super) params: Params,
+    pub(super) entry: Option<(NodeId, u8)>,
+}
+
+impl Build {
+    pub(super) fn new(space: Plane, params: Params) -> Build {
+        params.validate().unwrap();
+        Build { lists: MemoryLists::new(&params), space, params, entry: None }
+    }
+
+    /// Inserts all points, `batch` at a time.
+    pub(super) fn insert(mut self, batch: impl Fn(usize) -> usize, threads: usize) -> Build {
+        let mut scratch = Vec::new();
+        while (self.lists.count() as usize) < self.space.points.len() {
+            let first = self.lists.count();
+            let count = batch(first as usize).min(self.space.points.len() - first as usize) as u32;
+            self.lists.grow(first + count);
+            let Build { space, lists, params, entry } = &mut self;
+            *entry = Some(insert_batch(space, lists, first, count, *entry, params, threads, &mut scratch).unwrap());
+        }
+        self
+    }
+
+    pub(super) fn fill(mut self, threads: usize) -> Build {
+        let Build { space, lists, params, .. } = &mut self;
+        fill(space, lists, space.points.len() as u32, params, threads, &mut Vec::new()).unwrap();
+        self
+    }
+
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let m = self.params.m;
+        check(&self.lists, self.lists.count(), self.entry, &self.params, |node| level_of(node, m))
+    }
+}
