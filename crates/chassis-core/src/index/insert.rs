@@ -1,0 +1,321 @@
+//! The write path: validate everything, place rows and records, link them in frozen-graph batches, and only
+//! then make them live.
+//!
+//! While a call runs its nodes are tombstones: they route, but no search returns them. The last step flips
+//! their live bits and enters their ids, so a call that fails or is cancelled half-way has added nothing; what
+//! it had linked stays behind as tombstones. Searches go on throughout.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::{self, Lists, NodeId};
+use crate::index::nodes::{self, Record};
+use crate::index::options::{BatchOptions, IdType, MAX_PAYLOAD, Metric};
+use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, VectorSpace};
+use crate::index::{Id, Inner, ids};
+use crate::storage::{Kind, Page, Published, Txn, View, ids as tree};
+
+/// The largest number of nodes, so that `NONE` is never one.
+const MAX_NODES: u64 = u32::MAX as u64 - 1;
+
+/// One batch, checked and ready.
+struct Batch<'a> {
+    vectors: &'a [f32],
+    dimensions: usize,
+    ids: Option<&'a [Id]>,
+    payloads: Option<&'a [Option<&'a [u8]>]>,
+    rows: usize,
+}
+
+impl Inner {
+    /// Adds rows; all or nothing.
+    pub(crate) fn insert(&self, vectors: &[f32], options: &BatchOptions<'_>) -> Result<Vec<Id>> {
+        let dimensions = self.header.dimensions as usize;
+        let batch = self.check_batch(vectors, dimensions, options)?;
+        let mut txn = self.store.txn()?;
+        let view = txn.view().clone();
+        if view.node_count() as u64 + batch.rows as u64 > MAX_NODES {
+            return Err(Error::new(ErrorKind::CapacityExceeded, format!("an index holds at most {MAX_NODES} records")));
+        }
+        let ids = assign_ids(&view, &batch, self.id_type)?;
+        if batch.rows == 0 {
+            return Ok(ids);
+        }
+        let first = view.node_count();
+        self.link_all(&mut txn, &batch, &ids, options)?;
+        make_live(&mut txn, first, &ids)?;
+        Ok(ids)
+    }
+
+    fn check_batch<'a>(&self, vectors: &'a [f32], dimensions: usize, options: &BatchOptions<'a>) -> Result<Batch<'a>> {
+        if !vectors.len().is_multiple_of(dimensions) {
+            return Err(Error::new(
+                ErrorKind::DimensionMismatch,
+                format!("{} values are not whole vectors of {dimensions} dimensions", vectors.len()),
+            ));
+        }
+        let rows = vectors.len() / dimensions;
+        for (row, vector) in vectors.chunks_exact(dimensions).enumerate() {
+            check_vector(vector, self.metric, ErrorKind::InvalidVector, || format!("vector {row}"))?;
+        }
+        if let Some(ids) = options.ids {
+            same_length("ids", ids.len(), rows)?;
+            ids.iter().try_for_each(|id| ids::validate(id, self.id_type))?;
+        } else if self.id_type == IdType::String && rows > 0 {
+            return Err(Error::new(ErrorKind::InvalidId, "an index with string ids needs an id for each vector"));
+        }
+        if let Some(payloads) = options.payloads {
+            same_length("payloads", payloads.len(), rows)?;
+            if let Some(long) = payloads.iter().flatten().find(|p| p.len() > MAX_PAYLOAD) {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!("a payload has {} bytes; allowed are up to {MAX_PAYLOAD}", long.len()),
+                ));
+            }
+        }
+        Ok(Batch { vectors, dimensions, ids: options.ids, payloads: options.payloads, rows })
+    }
+
+    /// Places and links every row, a frozen-graph batch at a time.
+    fn link_all(&self, txn: &mut Txn<'_>, batch: &Batch<'_>, ids: &[Id], options: &BatchOptions<'_>) -> Result<()> {
+        let threads = options.threads.unwrap_or_else(crate::index::default_threads).max(1);
+        let mut done = 0;
+        while done < batch.rows {
+            if options.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                return Err(Error::new(ErrorKind::Cancelled, format!("cancelled after {done} of {} rows", batch.rows)));
+            }
+            let linked = txn.view().node_count();
+            let size = graph::batch_limit(linked as usize).min(batch.rows - done);
+            for row in done..done + size {
+                place(txn, batch, &ids[row], row, linked + (row - done) as u32, self.params.m)?;
+            }
+            let entry = match self.metric {
+                Metric::L2 => self.link::<L2>(txn, linked, size as u32, threads),
+                Metric::Ip => self.link::<Ip>(txn, linked, size as u32, threads),
+                Metric::Cosine => self.link::<Cosine>(txn, linked, size as u32, threads),
+            }?;
+            let now = txn.view().published();
+            txn.publish(Published { node_count: linked + size as u32, entry: Some(entry), ..now });
+            done += size;
+            if let Some(progress) = options.progress {
+                progress(done, batch.rows);
+            }
+        }
+        Ok(())
+    }
+
+    fn link<M: Measure>(&self, txn: &mut Txn<'_>, first: NodeId, count: u32, threads: usize) -> Result<(NodeId, u8)> {
+        let view = txn.view().clone();
+        let entry = view.entry();
+        let space = VectorSpace::<M>::new(&view)?;
+        let mut links = Links { lists: ListsView::new(&view), txn };
+        let mut walks = self.walks.take();
+        let linked = graph::insert_batch(&space, &mut links, first, count, entry, &self.params, threads, &mut walks);
+        self.walks.put(walks);
+        linked
+    }
+}
+
+/// Refuses what would poison distances.
+pub(crate) fn check_vector(
+    vector: &[f32],
+    metric: Metric,
+    kind: ErrorKind,
+    name: impl Fn() -> String,
+) -> Result<()> {
+    let mut norm2 = 0.0f64;
+    for (position, &value) in vector.iter().enumerate() {
+        if !value.is_finite() {
+            return Err(Error::new(kind, format!("{} has {value} at position {position}", name())));
+        }
+        norm2 += value as f64 * value as f64;
+    }
+    if metric == Metric::Cosine && norm2.sqrt() < MIN_NORM {
+        return Err(Error::new(
+            ErrorKind::ZeroNorm,
+            format!("{} has length {:e}; the cosine metric needs at least {MIN_NORM:e}", name(), norm2.sqrt()),
+        ));
+    }
+    if metric == Metric::Cosine && norm2.sqrt() > MAX_NORM {
+        return Err(Error::new(kind, format!("{} has length {:e}; at most {MAX_NORM:e}", name(), norm2.sqrt())));
+    }
+    Ok(())
+}
+
+/// Lengths whose squares f32 can hold: outside them a cosine would come out as 0, NaN or infinity.
+const MIN_NORM: f64 = 1e-18;
+const MAX_NORM: f64 = 1e18;
+
+fn same_length(what: &str, got: usize, rows: usize) -> Result<()> {
+    if got == rows {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidArgument, format!("{got} {what} for {rows} vectors")))
+}
+
+/// The ids of a batch: the caller's, none of them taken, or the next free ones.
+fn assign_ids(view: &View, batch: &Batch<'_>, id_type: IdType) -> Result<Vec<Id>> {
+    let Some(ids) = batch.ids else {
+        debug_assert!(id_type == IdType::Integer || batch.rows == 0, "string ids are always stated");
+        let next = view.published().next_id;
+        return match next.checked_add(batch.rows as u64) {
+            Some(end) if end < u64::MAX => Ok((next..end).map(Id::Integer).collect()),
+            _ => Err(Error::new(ErrorKind::CapacityExceeded, "no integer ids are left to assign")),
+        };
+    };
+    let mut seen = HashSet::with_capacity(ids.len());
+    for id in ids {
+        if !seen.insert(id) {
+            return Err(Error::new(ErrorKind::DuplicateId, format!("id {id} is twice in the batch")));
+        }
+        if ids::find(view, id)?.is_some() {
+            return Err(Error::new(ErrorKind::DuplicateId, format!("id {id} is taken; delete it first")));
+        }
+    }
+    Ok(ids.to_vec())
+}
+
+/// Writes a row, its record and its empty lists.
+fn place(txn: &mut Txn<'_>, batch: &Batch<'_>, id: &Id, row: usize, node: NodeId, m: usize) -> Result<()> {
+    let vector = &batch.vectors[row * batch.dimensions..][..batch.dimensions];
+    txn.put_row_f32(Kind::Vectors, node as usize, vector)?;
+    let level = graph::level_of(node, m);
+    let now = txn.view().published();
+    let upper = now.upper_count;
+    let (id, id_len) = match id {
+        Id::Integer(id) => (*id, 0),
+        Id::String(text) => (txn.append_bytes(text.as_bytes())?, text.len() as u16),
+    };
+    let payload = batch.payloads.and_then(|p| p[row]);
+    let record = Record {
+        id,
+        id_len,
+        payload: payload.map_or(Ok(0), |bytes| txn.append_bytes(bytes))?,
+        payload_len: payload.map(|bytes| bytes.len() as u32),
+        level,
+        upper: if level == 0 { nodes::NO_UPPER } else { upper as u32 },
+    };
+    let (page, word) = nodes::place(node);
+    record.write(&txn.edit(Kind::Nodes, page)?, word);
+    let (page, word, mask) = nodes::live_place(node);
+    let live = txn.edit(Kind::Live, page)?;
+    live.set(word, live.word(word) & !mask);
+    clear_lists(txn, node, level, upper as u32)?;
+    txn.publish(Published { upper_count: upper + level as u64, ..now });
+    Ok(())
+}
+
+/// Gives a new node empty lists.
+fn clear_lists(txn: &mut Txn<'_>, node: NodeId, level: u8, upper: u32) -> Result<()> {
+    let (m, m0) = (txn.view().header().m as usize, txn.view().header().m0 as usize);
+    let none = |txn: &mut Txn<'_>, kind, slot: usize, len: usize| -> Result<()> {
+        let per = Page::WORDS / len;
+        let page = txn.edit(kind, slot / per)?;
+        (0..len).for_each(|i| page.set(slot % per * len + i, graph::NONE));
+        Ok(())
+    };
+    none(txn, Kind::Lists, node as usize, m0)?;
+    (0..level as usize).try_for_each(|l| none(txn, Kind::Upper, upper as usize + l, m))
+}
+
+/// Enters the ids and flips the live bits of nodes `first..`.
+fn make_live(txn: &mut Txn<'_>, first: NodeId, ids: &[Id]) -> Result<()> {
+    for (i, id) in ids.iter().enumerate() {
+        if let Err(error) = txn.change_ids(|txn| tree::insert(txn, ids::key(id), first + i as u32)) {
+            for (j, id) in ids[..i].iter().enumerate() {
+                txn.change_ids(|txn| tree::remove(txn, ids::key(id), first + j as u32))?;
+            }
+            return Err(error);
+        }
+    }
+    let mut next_id = txn.view().published().next_id;
+    for (i, id) in ids.iter().enumerate() {
+        let (page, word, mask) = nodes::live_place(first + i as u32);
+        let live = txn.edit(Kind::Live, page)?;
+        live.set(word, live.word(word) | mask);
+        if let Id::Integer(id) = id {
+            next_id = next_id.max(id + 1);
+        }
+    }
+    let now = txn.view().published();
+    txn.publish(Published { live_count: now.live_count + ids.len() as u64, next_id, ..now });
+    Ok(())
+}
+
+impl Inner {
+    /// Deletes what is there; ids that are not are passed over.
+    pub(crate) fn delete(&self, ids: &[Id]) -> Result<usize> {
+        ids.iter().try_for_each(|id| ids::validate(id, self.id_type))?;
+        let mut txn = self.store.txn()?;
+        let mut deleted = 0;
+        for id in ids {
+            let Some(node) = ids::find(txn.view(), id)? else { continue };
+            txn.change_ids(|txn| tree::remove(txn, ids::key(id), node))?;
+            let (page, word, mask) = nodes::live_place(node);
+            let live = txn.edit(Kind::Live, page)?;
+            live.set(word, live.word(word) & !mask);
+            deleted += 1;
+            let now = txn.view().published();
+            txn.publish(Published { live_count: now.live_count.saturating_sub(1), ..now });
+        }
+        Ok(deleted)
+    }
+}
+
+/// The neighbor lists as the writer sees them.
+struct Links<'a, 't> {
+    lists: ListsView<'a>,
+    txn: &'a mut Txn<'t>,
+}
+
+impl Links<'_, '_> {
+    fn slot(&self, layer: u8, node: NodeId) -> Option<(Kind, usize, usize)> {
+        if layer == 0 {
+            let (page, word) = self.lists.base_slot(node);
+            return Some((Kind::Lists, page, word));
+        }
+        let (page, word) = self.lists.upper_slot(self.lists.upper_index(node, layer)?);
+        Some((Kind::Upper, page, word))
+    }
+}
+
+impl graph::Lists for Links<'_, '_> {
+    #[inline(always)]
+    fn base(&self, node: NodeId) -> &[AtomicU32] {
+        self.lists.base(node)
+    }
+
+    fn upper(&self, node: NodeId, layer: u8) -> &[AtomicU32] {
+        self.lists.upper(node, layer)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, node: NodeId) {
+        self.lists.prefetch(node);
+    }
+}
+
+impl graph::LinkWriter for Links<'_, '_> {
+    fn prepare(&mut self, targets: &[(u8, NodeId)]) -> Result<()> {
+        self.lists.outcome()?;
+        for &(layer, node) in targets {
+            let (kind, page, _) = self.slot(layer, node).ok_or_else(|| Error::corrupt(format!("node {node}")))?;
+            self.txn.edit(kind, page)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, layer: u8, node: NodeId, list: &[NodeId]) {
+        let Some((kind, page, word)) = self.slot(layer, node) else { return };
+        let Some(page) = self.txn.edited(kind, page) else {
+            debug_assert!(false, "prepare() made every target writable");
+            return;
+        };
+        let len = self.lists.degree(layer);
+        debug_assert!(list.len() <= len, "a list of {} in a slot of {len}", list.len());
+        for i in 0..len {
+            page.set(word + i, list.get(i).copied().unwrap_or(graph::NONE));
+        }
+    }
+}

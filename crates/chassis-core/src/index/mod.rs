@@ -1,0 +1,518 @@
+//! The facade: the one module that sees storage, kernels and graph together, and the one users see.
+//!
+//! | file | part |
+//! |---|---|
+//! | `options` | what a caller may ask for, defaults, ranges |
+//! | `insert` | the write path, top to bottom |
+//! | `search` | the read path, top to bottom |
+//! | `space` | stored bytes and kernels as the graph's traits |
+//! | `nodes`, `ids` | node records, live bits; ids to nodes and back |
+//! | `check` | storage verification and graph check in one report |
+//! | `pool` | memory kept between calls |
+//!
+//! # Concurrency
+//!
+//! One writer at a time (a mutex inside the store), any number of searches beside it. A search takes the
+//! current [`View`](crate::storage::View) once; it sees the nodes that were complete at that moment and never waits.
+
+mod check;
+mod ids;
+mod insert;
+mod nodes;
+mod options;
+mod pool;
+mod search;
+mod space;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Header;
+use crate::graph;
+use crate::kernels;
+use crate::storage::{self, Kind, OpenMode, OpenTuning, Store, Vfs};
+
+pub use check::{CheckLevel, CheckReport, Problem};
+pub use ids::Id;
+pub use options::{
+    BatchOptions, DEFAULT_EF_CONSTRUCTION, DEFAULT_EF_SEARCH, DEFAULT_K, DEFAULT_M, EXACT_BELOW, IdType, MAX_DIMENSIONS,
+    MAX_EF, MAX_MODEL, MAX_PAYLOAD, MAX_STRING_ID, Metric, Mode, OpenOptions, Quantization, SearchOptions, similarity,
+};
+pub use search::Hits;
+
+/// A record read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its id.
+    pub id: Id,
+    /// The vector: exactly the bits that were added.
+    pub vector: Vec<f32>,
+    /// The payload, when one was added.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// Facts and figures of an index.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stats {
+    /// Live records.
+    pub count: u64,
+    /// Tombstones: deleted records whose space is not given back yet.
+    pub deleted: u64,
+    /// Dimensions of every vector.
+    pub dimensions: usize,
+    /// The metric.
+    pub metric: Metric,
+    /// The type of ids.
+    pub id_type: IdType,
+    /// Links a new node makes.
+    pub m: usize,
+    /// Degree bound of layer 0.
+    pub m0: usize,
+    /// Candidates held while inserting.
+    pub ef_construction: usize,
+    /// The codes asked for at creation.
+    pub quantization: Quantization,
+    /// The model stamp, empty when none was given.
+    pub model: String,
+    /// The caller's own version number, committed with the data.
+    pub user_version: u64,
+    /// Number of the commit this handle sees.
+    pub commit: u64,
+    /// Length of the file in bytes.
+    pub file_bytes: u64,
+    /// Bytes of the file that hold nothing and will be used again.
+    pub reclaimable_bytes: u64,
+    /// Bytes this handle holds on the heap, about.
+    pub heap_bytes: u64,
+    /// Bytes of address space mapped; the kernel gives and takes the memory behind them.
+    pub mapped_bytes: u64,
+    /// The kernel in use: `avx2`, `neon` or `scalar`.
+    pub kernel: &'static str,
+    /// Whether the newest commit was unreadable at open and the one before it was used.
+    pub recovered_previous_commit: bool,
+    /// Whether this handle was opened for reading only.
+    pub read_only: bool,
+}
+
+/// An open index. Clones share one handle; all methods may be called from any thread.
+///
+/// ```
+/// use chassis_core::{Metric, OpenOptions, SearchOptions, VectorIndex};
+/// # fn main() -> chassis_core::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a temporary folder");
+/// # let path = dir.path().join("docs.chassis");
+/// let options = OpenOptions { dimensions: Some(3), metric: Some(Metric::L2), ..Default::default() };
+/// let index = VectorIndex::open(&path, &options)?;
+/// let id = index.add(&[1.0, 2.0, 3.0])?;
+/// index.commit()?;
+/// let hits = index.search(&[1.0, 2.0, 2.5], &SearchOptions::k(1))?;
+/// assert_eq!(hits.id(0), id);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct VectorIndex {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    path: PathBuf,
+    /// `None` once closed; calls that run keep their own clone, so closing waits for nobody.
+    inner: RwLock<Option<Arc<Inner>>>,
+}
+
+/// What an open index works with.
+pub(crate) struct Inner {
+    store: Store,
+    header: Header,
+    metric: Metric,
+    id_type: IdType,
+    params: graph::Params,
+    scratch: pool::Pool<search::Scratch>,
+    walks: pool::Pool<Vec<graph::BuildScratch>>,
+    broken: AtomicBool,
+}
+
+/// Cores available to this process.
+pub(crate) fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+impl VectorIndex {
+    /// Opens or creates an index.
+    ///
+    /// Opening costs the same at any size: nothing is scanned and nothing recovered.
+    ///
+    /// # Errors
+    /// `NotFound`, `AlreadyExists`, `NotADatabase`, `UnsupportedVersion`, `Corrupt`, `Truncated`,
+    /// `OptionMismatch`, `InvalidOption`, `WriterBusy`, `PermissionDenied`, `NotAFile`, `InvalidPath`, `DiskFull`,
+    /// `Io`.
+    pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<VectorIndex> {
+        VectorIndex::open_with(&storage::file::vfs(), path.as_ref(), options, &OpenTuning::default())
+    }
+
+    /// [`VectorIndex::open`] over any file system and with the knobs of the tests.
+    #[doc(hidden)]
+    pub fn open_with(
+        vfs: &Arc<dyn Vfs>,
+        path: &Path,
+        options: &OpenOptions,
+        tuning: &OpenTuning,
+    ) -> Result<VectorIndex> {
+        check_options(options)?;
+        let mode = if options.mode == Mode::ReadOnly { OpenMode::ReadOnly } else { OpenMode::ReadWrite };
+        let store = match options.mode {
+            Mode::Create => {
+                Store::create(vfs, path, header_for(options)?, tuning)?;
+                Store::open(vfs, path, mode, options.lock_timeout, tuning)?
+            }
+            Mode::OpenOrCreate => match Store::open(vfs, path, mode, options.lock_timeout, tuning) {
+                Err(e) if e.kind() == ErrorKind::NotFound && options.dimensions.is_some() => {
+                    match Store::create(vfs, path, header_for(options)?, tuning) {
+                        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
+                        _ => Store::open(vfs, path, mode, options.lock_timeout, tuning)?,
+                    }
+                }
+                other => other?,
+            },
+            Mode::Open | Mode::ReadOnly => Store::open(vfs, path, mode, options.lock_timeout, tuning)?,
+        };
+        let inner = Inner::new(store)?;
+        inner.compare(options)?;
+        let inner = RwLock::new(Some(Arc::new(inner)));
+        Ok(VectorIndex { handle: Arc::new(Handle { path: path.to_path_buf(), inner }) })
+    }
+
+    fn inner(&self) -> Result<Arc<Inner>> {
+        let guard = self.handle.inner.read().unwrap_or_else(|e| e.into_inner());
+        guard.clone().ok_or_else(|| {
+            Error::new(ErrorKind::Closed, format!("the index {} is closed", self.handle.path.display()))
+        })
+    }
+
+    /// The path it was opened with.
+    pub fn path(&self) -> &Path {
+        &self.handle.path
+    }
+
+    /// Dimensions of every vector.
+    pub fn dimensions(&self) -> Result<usize> {
+        Ok(self.inner()?.header.dimensions as usize)
+    }
+
+    /// The metric.
+    pub fn metric(&self) -> Result<Metric> {
+        Ok(self.inner()?.metric)
+    }
+
+    /// The type of ids.
+    pub fn id_type(&self) -> Result<IdType> {
+        Ok(self.inner()?.id_type)
+    }
+
+    /// Live records.
+    pub fn len(&self) -> Result<u64> {
+        Ok(self.inner()?.store.view().live_count())
+    }
+
+    /// Whether there are no live records.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Adds a vector under the next free integer id. Searches see it at once; it is durable after [`commit`].
+    ///
+    /// [`commit`]: VectorIndex::commit
+    pub fn add(&self, vector: &[f32]) -> Result<Id> {
+        self.add_record(None, vector, None)
+    }
+
+    /// Adds a vector with an id and a payload.
+    ///
+    /// # Errors
+    /// `DuplicateId`, `InvalidId`, `DimensionMismatch`, `InvalidVector`, `ZeroNorm`, `CapacityExceeded`, `ReadOnly`.
+    pub fn add_record(&self, id: Option<&Id>, vector: &[f32], payload: Option<&[u8]>) -> Result<Id> {
+        let inner = self.inner()?;
+        let dimensions = inner.header.dimensions as usize;
+        if vector.len() != dimensions {
+            return Err(Error::new(
+                ErrorKind::DimensionMismatch,
+                format!("the vector has {} dimensions, the index {dimensions}", vector.len()),
+            ));
+        }
+        let payloads = [payload];
+        let options = BatchOptions {
+            ids: id.map(std::slice::from_ref),
+            payloads: payload.is_some().then_some(&payloads[..]),
+            threads: Some(1),
+            ..Default::default()
+        };
+        let ids = inner.write(|inner| inner.insert(vector, &options))?;
+        ids.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Internal, "an insert returned no id"))
+    }
+
+    /// Adds rows that lie back to back; all of them or none. Linked on `threads` cores, with the same result for
+    /// any number of them.
+    pub fn add_batch(&self, vectors: &[f32], options: &BatchOptions<'_>) -> Result<Vec<Id>> {
+        self.inner()?.write(|inner| inner.insert(vectors, options))
+    }
+
+    /// Whether a live record has this id.
+    pub fn has(&self, id: &Id) -> Result<bool> {
+        let inner = self.inner()?;
+        ids::validate(id, inner.id_type)?;
+        Ok(inner.store.consistent(|view| ids::find(view, id))?.is_some())
+    }
+
+    /// Reads a record back, its checksums verified; `None` when the id is unknown.
+    pub fn get(&self, id: &Id) -> Result<Option<Record>> {
+        let inner = self.inner()?;
+        ids::validate(id, inner.id_type)?;
+        // The view that knows the id knows the record: what is complete when an id is entered never moves.
+        let found = inner.store.consistent(|view| ids::find(view, id))?;
+        let Some(node) = found else { return Ok(None) };
+        let view = inner.store.view();
+        let rows = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let row = kernels::f32s(rows.get_verified(node as usize)?);
+        let vector = row.get(..inner.header.dimensions as usize).ok_or_else(|| Error::corrupt("a short row"))?.to_vec();
+        let record = nodes::record(&view, node)?;
+        let payload = match record.payload_len {
+            Some(len) => Some(ids::read_heap(&view, record.payload, len as usize)?),
+            None => None,
+        };
+        Ok(Some(Record { id: id.clone(), vector, payload }))
+    }
+
+    /// Deletes records and says how many there were. They become tombstones: gone from results at once, their
+    /// space is given back by a later compaction.
+    pub fn delete(&self, ids: &[Id]) -> Result<usize> {
+        self.inner()?.write(|inner| inner.delete(ids))
+    }
+
+    /// The nearest records, nearest first. Never waits for a writer.
+    pub fn search(&self, query: &[f32], options: &SearchOptions) -> Result<Hits> {
+        let mut hits = Hits::default();
+        self.search_into(query, options, &mut hits)?;
+        Ok(hits)
+    }
+
+    /// [`search`](VectorIndex::search) into reused buffers: once warm it allocates nothing.
+    pub fn search_into(&self, query: &[f32], options: &SearchOptions, hits: &mut Hits) -> Result<()> {
+        self.inner()?.search_into(query, options, hits)
+    }
+
+    /// Searches many queries that lie back to back, on `threads` cores (default all).
+    pub fn search_batch(
+        &self,
+        queries: &[f32],
+        options: &SearchOptions,
+        threads: Option<usize>,
+    ) -> Result<Vec<Hits>> {
+        let inner = self.inner()?;
+        let dimensions = inner.header.dimensions as usize;
+        if !queries.len().is_multiple_of(dimensions) {
+            return Err(Error::new(
+                ErrorKind::DimensionMismatch,
+                format!("{} values are not whole queries of {dimensions} dimensions", queries.len()),
+            ));
+        }
+        let threads = threads.unwrap_or_else(default_threads).max(1);
+        let mut hits = vec![Hits::default(); queries.len() / dimensions];
+        let share = hits.len().div_ceil(threads).max(1);
+        let run = |(hits, queries): (&mut [Hits], &[f32])| -> Result<()> {
+            let mut pairs = hits.iter_mut().zip(queries.chunks(dimensions));
+            pairs.try_for_each(|(hits, query)| inner.search_into(query, options, hits))
+        };
+        let run = &run;
+        let outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
+            let parts = hits.chunks_mut(share).zip(queries.chunks(share * dimensions));
+            let threads: Vec<_> = parts.map(|part| scope.spawn(move || run(part))).collect();
+            let died = || Err(Error::new(ErrorKind::Internal, "a search thread panicked"));
+            threads.into_iter().map(|t| t.join().unwrap_or_else(|_| died())).collect()
+        });
+        outcomes.into_iter().collect::<Result<()>>()?;
+        Ok(hits)
+    }
+
+    /// Makes everything added so far durable and returns the commit's number. After it returns, no crash and no
+    /// power cut loses it. Without changes it returns the last number and touches nothing.
+    ///
+    /// # Errors
+    /// `DiskFull` leaves the transaction as it was; `Poisoned` and `CommitIndeterminate` end the writer: reopen.
+    pub fn commit(&self) -> Result<u64> {
+        self.inner()?.write(|inner| inner.store.txn()?.commit())
+    }
+
+    /// Forgets everything since the last commit.
+    pub fn rollback(&self) -> Result<()> {
+        let inner = self.inner()?;
+        inner.store.txn()?.rollback()?;
+        inner.broken.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// A reader moves to the newest commit; says whether there was one. A writer always sees its own state.
+    pub fn refresh(&self) -> Result<bool> {
+        self.inner()?.store.refresh()
+    }
+
+    /// The caller's own number, committed with the data.
+    pub fn user_version(&self) -> Result<u64> {
+        Ok(self.inner()?.store.view().user_version())
+    }
+
+    /// Sets the caller's own number; durable with the next commit.
+    pub fn set_user_version(&self, version: u64) -> Result<()> {
+        self.inner()?.write(|inner| {
+            inner.store.txn()?.set_user_version(version);
+            Ok(())
+        })
+    }
+
+    /// Looks for damage. Problems are returned, not thrown.
+    pub fn check(&self, level: CheckLevel) -> Result<CheckReport> {
+        self.inner()?.check(level)
+    }
+
+    /// Facts and figures; cheap.
+    pub fn stats(&self) -> Result<Stats> {
+        let inner = self.inner()?;
+        let (view, header, store) = (inner.store.view(), &inner.header, inner.store.stats()?);
+        Ok(Stats {
+            count: view.live_count(),
+            deleted: (view.node_count() as u64).saturating_sub(view.live_count()),
+            dimensions: header.dimensions as usize,
+            metric: inner.metric,
+            id_type: inner.id_type,
+            m: inner.params.m,
+            m0: inner.params.m0,
+            ef_construction: inner.params.ef_construction,
+            quantization: Quantization::from_byte(header.quantization)?,
+            model: header.model.clone(),
+            user_version: view.user_version(),
+            commit: view.meta().txn,
+            file_bytes: store.file_bytes,
+            reclaimable_bytes: store.reclaimable_bytes,
+            heap_bytes: store.heap_bytes,
+            mapped_bytes: store.mapped_bytes,
+            kernel: kernels::active().name(),
+            recovered_previous_commit: store.recovered_previous_commit,
+            read_only: store.read_only,
+        })
+    }
+
+    /// Closes the handle; uncommitted changes are forgotten. Calls that run finish; later ones fail with
+    /// `Closed`. Closing twice is fine.
+    pub fn close(&self) -> Result<()> {
+        let inner = self.handle.inner.write().unwrap_or_else(|e| e.into_inner()).take();
+        drop(inner);
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn new(store: Store) -> Result<Inner> {
+        let header = store.view().header().clone();
+        let params = graph::Params {
+            m: header.m as usize,
+            m0: header.m0 as usize,
+            ef_construction: header.ef_construction as usize,
+        };
+        params.validate().map_err(|e| Error::corrupt(format!("graph parameters in the header: {e}")))?;
+        Ok(Inner {
+            metric: Metric::from_byte(header.metric)?,
+            id_type: IdType::from_byte(header.id_type)?,
+            store,
+            header,
+            params,
+            scratch: pool::Pool::new(),
+            walks: pool::Pool::new(),
+            broken: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs a write. One that fails half-way through its own bookkeeping leaves a transaction that can only be
+    /// rolled back; everything a caller can get wrong is refused before that point.
+    fn write<T>(&self, work: impl FnOnce(&Inner) -> Result<T>) -> Result<T> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorKind::Poisoned,
+                "an earlier write failed half-way; call rollback() to return to the last commit",
+            ));
+        }
+        let outcome = work(self);
+        if let Err(error) = &outcome {
+            let half_way = matches!(error.kind(), ErrorKind::Io | ErrorKind::Corrupt | ErrorKind::Internal);
+            self.broken.fetch_or(half_way, Ordering::AcqRel);
+        }
+        outcome
+    }
+
+    /// Refuses options that contradict the file.
+    fn compare(&self, options: &OpenOptions) -> Result<()> {
+        let h = &self.header;
+        let quantization = Quantization::from_byte(h.quantization)?;
+        differs("dimensions", options.dimensions, h.dimensions as usize)?;
+        differs("metric", options.metric.map(Metric::name), self.metric.name())?;
+        differs("idType", options.id_type.map(IdType::name), self.id_type.name())?;
+        differs("m", options.m, h.m as usize)?;
+        differs("m0", options.m0, h.m0 as usize)?;
+        differs("efConstruction", options.ef_construction, h.ef_construction as usize)?;
+        differs("quantization", options.quantization.map(Quantization::name), quantization.name())?;
+        differs("model", options.model.as_deref(), h.model.as_str())
+    }
+}
+
+fn differs<T: PartialEq + std::fmt::Debug>(field: &str, stated: Option<T>, file: T) -> Result<()> {
+    match stated {
+        Some(stated) if stated != file => Err(Error::new(
+            ErrorKind::OptionMismatch,
+            format!("{field} is {stated:?} but the file was created with {file:?}; leave it out or create another file"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Range-checks whatever is stated, whether or not the file exists.
+fn check_options(options: &OpenOptions) -> Result<()> {
+    if let Some(d) = options.dimensions
+        && !(1..=MAX_DIMENSIONS).contains(&d)
+    {
+        return Err(options::invalid("dimensions", d, format!("1 to {MAX_DIMENSIONS}")));
+    }
+    if let Some(model) = &options.model
+        && model.len() > MAX_MODEL
+    {
+        return Err(options::invalid("model", format!("{} bytes long", model.len()), format!("up to {MAX_MODEL}")));
+    }
+    params_for(options).validate()
+}
+
+fn params_for(options: &OpenOptions) -> graph::Params {
+    let m = options.m.unwrap_or(DEFAULT_M);
+    graph::Params {
+        m,
+        m0: options.m0.unwrap_or(m.saturating_mul(2).min(96)),
+        ef_construction: options.ef_construction.unwrap_or(DEFAULT_EF_CONSTRUCTION),
+    }
+}
+
+fn header_for(options: &OpenOptions) -> Result<Header> {
+    let dimensions = options
+        .dimensions
+        .ok_or_else(|| Error::new(ErrorKind::InvalidOption, "dimensions must be stated to create an index"))?;
+    let params = params_for(options);
+    Ok(Header {
+        dimensions: dimensions as u32,
+        metric: options.metric.unwrap_or(Metric::Cosine).to_byte(),
+        id_type: options.id_type.unwrap_or(IdType::Integer).to_byte(),
+        m: params.m as u16,
+        m0: params.m0 as u16,
+        ef_construction: params.ef_construction as u32,
+        quantization: options.quantization.unwrap_or(Quantization::Auto).to_byte(),
+        model: options.model.clone().unwrap_or_default(),
+        ..Header::default()
+    })
+}

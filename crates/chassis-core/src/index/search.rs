@@ -1,0 +1,275 @@
+//! The read path: check the query, take the view and a scratch, walk the graph or scan, and answer with exact
+//! distances.
+//!
+//! Both ways end in the same function for the distance of a result, so a walk and a scan agree to the bit.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::{Neighbor, NodeId, Walk};
+use crate::index::insert::check_vector;
+use crate::index::options::{EXACT_BELOW, IdType, Metric, SearchOptions};
+use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, VectorPoint};
+use crate::index::{Id, Inner, ids, nodes};
+use crate::kernels::{self, Lanes, WithLanes};
+use crate::storage::{Kind, View};
+
+/// Results of one search, nearest first; equal distances by age. Reuse one to search without allocation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hits {
+    /// Ids of an index with integer ids, else empty.
+    pub ids: Vec<u64>,
+    /// Ids of an index with string ids, else empty.
+    pub string_ids: Vec<String>,
+    /// Distances, one a result.
+    pub distances: Vec<f32>,
+}
+
+impl Hits {
+    /// Number of results.
+    pub fn len(&self) -> usize {
+        self.distances.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.distances.is_empty()
+    }
+
+    /// The id of result `i`.
+    pub fn id(&self, i: usize) -> Id {
+        match self.ids.get(i) {
+            Some(&id) => Id::Integer(id),
+            None => Id::String(self.string_ids[i].clone()),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.string_ids.clear();
+        self.distances.clear();
+    }
+}
+
+/// Memory of one search, kept for the next.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    walk: Walk,
+    found: Vec<Neighbor>,
+}
+
+/// What one search runs with.
+struct Job<'a, M> {
+    view: &'a View,
+    query: &'a [f32],
+    options: &'a SearchOptions,
+    ef: usize,
+    exact: bool,
+    scratch: &'a mut Scratch,
+    measure: std::marker::PhantomData<M>,
+}
+
+impl Inner {
+    /// Searches into reused buffers. See [`crate::VectorIndex::search`].
+    pub(crate) fn search_into(&self, query: &[f32], options: &SearchOptions, hits: &mut Hits) -> Result<()> {
+        hits.clear();
+        let ef = options.ef()?;
+        self.check_query(query)?;
+        let view = self.store.view();
+        if options.k == 0 || view.live_count() == 0 {
+            return Ok(());
+        }
+        let mut scratch = self.scratch.take();
+        let found = match self.metric {
+            Metric::L2 => self.run::<L2>(&view, query, options, ef, &mut scratch),
+            Metric::Ip => self.run::<Ip>(&view, query, options, ef, &mut scratch),
+            Metric::Cosine => self.run::<Cosine>(&view, query, options, ef, &mut scratch),
+        };
+        let filled = found.and_then(|()| self.fill(&view, &scratch.found, hits));
+        self.scratch.put(scratch);
+        filled
+    }
+
+    pub(crate) fn check_query(&self, query: &[f32]) -> Result<()> {
+        let dimensions = self.header.dimensions as usize;
+        if query.len() != dimensions {
+            return Err(Error::new(
+                ErrorKind::DimensionMismatch,
+                format!("the query has {} dimensions, the index {dimensions}", query.len()),
+            ));
+        }
+        check_vector(query, self.metric, ErrorKind::InvalidQuery, || "the query".to_owned())
+    }
+
+    fn run<M: Measure>(
+        &self,
+        view: &View,
+        query: &[f32],
+        options: &SearchOptions,
+        ef: usize,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let cost = view.node_count() as usize * query.len();
+        let exact = options.exact || cost <= EXACT_BELOW || options.k as u64 >= view.live_count();
+        let measure = std::marker::PhantomData::<M>;
+        kernels::dispatch(Job { view, query, options, ef, exact, scratch, measure })
+    }
+
+    fn fill(&self, view: &View, found: &[Neighbor], hits: &mut Hits) -> Result<()> {
+        for neighbor in found {
+            let record = nodes::record(view, neighbor.node)?;
+            match self.id_type {
+                IdType::Integer => hits.ids.push(record.id),
+                IdType::String => match ids::of(view, self.id_type, &record)? {
+                    Id::String(id) => hits.string_ids.push(id),
+                    Id::Integer(_) => return Err(Error::corrupt("an integer id in an index with string ids")),
+                },
+            }
+            hits.distances.push(neighbor.distance);
+        }
+        Ok(())
+    }
+}
+
+impl<M: Measure> WithLanes for Job<'_, M> {
+    type Output = Result<()>;
+
+    #[inline(always)]
+    fn call<L: Lanes>(self, lanes: L) -> Result<()> {
+        let rows = self.view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let point = VectorPoint::<L, M>::new(lanes, rows, self.query);
+        let Scratch { walk, found } = self.scratch;
+        found.clear();
+        let radius = self.options.radius.map_or(f32::INFINITY, M::begin);
+        if self.exact {
+            scan(self.view, &point, self.options.k, found)?;
+        } else {
+            graph_search(self.view, &point, self.options.k, self.ef, walk, found)?;
+        }
+        if point.failed() {
+            return Err(Error::corrupt("a stored vector cannot be read; run check"));
+        }
+        for neighbor in found.iter_mut() {
+            neighbor.distance = point.exact(neighbor.node);
+        }
+        found.sort_unstable();
+        found.retain(|n| n.distance <= radius);
+        found.iter_mut().for_each(|n| n.distance = M::finish(n.distance));
+        Ok(())
+    }
+}
+
+/// Walks with a growing pool until `k` live results are found, or everything reachable has been seen.
+#[inline(always)]
+fn graph_search<L: Lanes, M: Measure>(
+    view: &View,
+    point: &VectorPoint<'_, L, M>,
+    k: usize,
+    ef: usize,
+    walk: &mut Walk,
+    found: &mut Vec<Neighbor>,
+) -> Result<()> {
+    let lists = ListsView::new(view);
+    // In this order: the count that is loaded after the entry point reaches past it.
+    let Some(entry) = view.entry() else { return Ok(()) };
+    let count = view.node_count();
+    let mut ef = ef;
+    loop {
+        let nearest = walk.search(point, &lists, entry, count, ef);
+        lists.outcome()?;
+        found.clear();
+        let wanted = k.min(view.live_count() as usize);
+        for neighbor in nearest {
+            if found.len() == k {
+                break;
+            }
+            if nodes::is_live(view, neighbor.node)? {
+                found.push(*neighbor);
+            }
+        }
+        if found.len() >= wanted {
+            return Ok(());
+        }
+        // Tombstones took the places: look wider, and scan once a scan is no dearer.
+        ef = ef.saturating_mul(4);
+        if ef >= count as usize / 4 {
+            found.clear();
+            return scan(view, point, k, found);
+        }
+    }
+}
+
+/// The exact `k` nearest live nodes, by a scan in node order.
+#[inline(always)]
+fn scan<L: Lanes, M: Measure>(
+    view: &View,
+    point: &VectorPoint<'_, L, M>,
+    k: usize,
+    found: &mut Vec<Neighbor>,
+) -> Result<()> {
+    use crate::graph::Point;
+    let count = view.node_count();
+    let mut node: NodeId = 0;
+    while node < count {
+        let four = [0, 1, 2, 3].map(|i| (node + i).min(count - 1));
+        let distances = point.distance4(four);
+        for (i, &distance) in distances.iter().enumerate().take((count - node).min(4) as usize) {
+            let neighbor = Neighbor { distance, node: four[i] };
+            if (found.len() < k || neighbor < found[0]) && nodes::is_live(view, neighbor.node)? {
+                offer(found, k, neighbor);
+            }
+        }
+        node = node.saturating_add(4);
+    }
+    found.sort_unstable();
+    Ok(())
+}
+
+/// Keeps the `k` smallest in `heap`, the largest of them first.
+fn offer(heap: &mut Vec<Neighbor>, k: usize, neighbor: Neighbor) {
+    if heap.len() < k {
+        heap.push(neighbor);
+        let mut child = heap.len() - 1;
+        while child > 0 && heap[(child - 1) / 2] < heap[child] {
+            heap.swap(child, (child - 1) / 2);
+            child = (child - 1) / 2;
+        }
+        return;
+    }
+    heap[0] = neighbor;
+    let mut parent = 0;
+    loop {
+        let mut largest = 2 * parent + 1;
+        if largest >= k {
+            return;
+        }
+        if largest + 1 < k && heap[largest] < heap[largest + 1] {
+            largest += 1;
+        }
+        if heap[parent] >= heap[largest] {
+            return;
+        }
+        heap.swap(parent, largest);
+        parent = largest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offering_keeps_the_smallest() {
+        for k in 1..20 {
+            let mut heap = Vec::new();
+            let mut all: Vec<Neighbor> =
+                (0..100u32).map(|i| Neighbor { distance: (i * 37 % 101) as f32, node: i }).collect();
+            for n in &all {
+                if heap.len() < k || *n < heap[0] {
+                    offer(&mut heap, k, *n);
+                }
+            }
+            heap.sort_unstable();
+            all.sort_unstable();
+            assert_eq!(heap, all[..k]);
+        }
+    }
+}

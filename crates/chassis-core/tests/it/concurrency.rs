@@ -1,0 +1,62 @@
+//! Searches beside a writer: they never wait, never fail, and see only complete nodes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chassis_core::{BatchOptions, CheckLevel, Id, Metric, SearchOptions, VectorIndex};
+
+use crate::support::{clustered, options, place};
+
+#[test]
+fn searches_run_while_another_thread_writes() {
+    let (_dir, path) = place();
+    let dims = 32;
+    let index = VectorIndex::open(&path, &options(dims, Metric::L2)).unwrap();
+    let rows = clustered(12_000, dims, 21);
+    index.add_batch(&rows[..2_000 * dims], &BatchOptions::default()).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..2u64 {
+            let (index, done, rows) = (&index, &done, &rows);
+            scope.spawn(move || {
+                let mut at = thread as usize;
+                while !done.load(Ordering::Relaxed) {
+                    let query = &rows[at % 2_000 * dims..][..dims];
+                    let hits = index.search(query, &SearchOptions { k: 5, ..Default::default() }).unwrap();
+                    assert!(hits.distances[0] == 0.0, "row {at} is its own nearest: {hits:?}");
+                    for (id, distance) in hits.ids.iter().zip(&hits.distances) {
+                        let row = &rows[*id as usize * dims..][..dims];
+                        let exact: f32 = query.iter().zip(row).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+                        assert!((exact - distance).abs() <= 1e-3 * (1.0 + exact), "{exact} {distance}");
+                    }
+                    at += 7;
+                }
+            });
+        }
+        for (i, part) in rows[2_000 * dims..].chunks(500 * dims).enumerate() {
+            index.add_batch(part, &BatchOptions::default()).unwrap();
+            match i % 4 {
+                0 => drop(index.commit().unwrap()),
+                1 => drop(index.delete(&[Id::Integer(2_000 + i as u64 * 500)]).unwrap()),
+                _ => {}
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    index.commit().unwrap();
+    assert!(index.check(CheckLevel::Full).unwrap().is_ok());
+}
+
+#[test]
+fn batch_search_equals_single_search_at_any_thread_count() {
+    let (_dir, path) = place();
+    let dims = 20;
+    let index = VectorIndex::open(&path, &options(dims, Metric::Cosine)).unwrap();
+    index.add_batch(&clustered(12_000, dims, 4), &BatchOptions::default()).unwrap();
+    let queries = clustered(37, dims, 5);
+    let search = SearchOptions::k(7);
+    let singles: Vec<_> = queries.chunks(dims).map(|q| index.search(q, &search).unwrap()).collect();
+    for threads in [1, 2, 5, 64] {
+        assert_eq!(index.search_batch(&queries, &search, Some(threads)).unwrap(), singles);
+    }
+    assert!(index.search_batch(&[], &search, None).unwrap().is_empty());
+}
