@@ -10,16 +10,21 @@
 //! | `page` | the 64 bytes that open every page |
 //! | `table` | entries that point to pages, chunks and tables |
 //! | `catalog` | the list of objects |
+//! | `node`, `neighbors` | node records and live bits; slots of neighbor lists |
+//! | `derived` | codes, model, calibration, entry block |
 //! | `free` | runs of free blocks |
 //! | `ids` | nodes of the id tree |
 //! | `checksum` | CRC32C, and words from bytes |
 
 pub mod catalog;
 pub mod checksum;
+pub mod derived;
 pub mod free;
 pub mod header;
 pub mod ids;
 pub mod meta;
+pub mod neighbors;
+pub mod node;
 pub mod page;
 pub mod table;
 

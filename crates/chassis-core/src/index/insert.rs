@@ -9,12 +9,13 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::neighbors;
 use crate::graph::{self, Lists, NodeId};
 use crate::index::nodes::{self, Record};
 use crate::index::options::{BatchOptions, IdType, MAX_PAYLOAD, Metric};
 use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, VectorSpace};
 use crate::index::{Id, Inner, ids};
-use crate::storage::{Kind, Page, Published, Txn, View, ids as tree};
+use crate::storage::{Kind, Published, Txn, View, ids as tree};
 
 /// The largest number of nodes, so that `NONE` is never one.
 const MAX_NODES: u64 = u32::MAX as u64 - 1;
@@ -210,7 +211,7 @@ fn place(txn: &mut Txn<'_>, batch: &Batch<'_>, id: &Id, row: usize, node: NodeId
 fn clear_lists(txn: &mut Txn<'_>, node: NodeId, level: u8, upper: u32) -> Result<()> {
     let (m, m0) = (txn.view().header().m as usize, txn.view().header().m0 as usize);
     let none = |txn: &mut Txn<'_>, kind, slot: usize, len: usize| -> Result<()> {
-        let per = Page::WORDS / len;
+        let per = neighbors::per_page(len);
         let page = txn.edit(kind, slot / per)?;
         (0..len).for_each(|i| page.set(slot % per * len + i, graph::NONE));
         Ok(())

@@ -442,7 +442,9 @@ impl Inner {
                 "an earlier write failed half-way; call rollback() to return to the last commit",
             ));
         }
+        let panicked = BrokenByPanic(&self.broken);
         let outcome = work(self);
+        drop(panicked);
         if let Err(error) = &outcome {
             let half_way = matches!(error.kind(), ErrorKind::Io | ErrorKind::Corrupt | ErrorKind::Internal);
             self.broken.fetch_or(half_way, Ordering::AcqRel);
@@ -462,6 +464,15 @@ impl Inner {
         differs("efConstruction", options.ef_construction, h.ef_construction as usize)?;
         differs("quantization", options.quantization.map(Quantization::name), quantization.name())?;
         differs("model", options.model.as_deref(), h.model.as_str())
+    }
+}
+
+/// Marks the transaction as half-way when the work that holds it unwinds.
+struct BrokenByPanic<'a>(&'a AtomicBool);
+
+impl Drop for BrokenByPanic<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_or(std::thread::panicking(), Ordering::AcqRel);
     }
 }
 

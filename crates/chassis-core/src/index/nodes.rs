@@ -1,17 +1,18 @@
 //! The 32-byte record of a node and the live bitmap, as words of their pages.
 
 use crate::error::Result;
+use crate::format::node as format;
 use crate::graph::NodeId;
 use crate::storage::{Kind, Page, PageMut, View};
 
 /// Words of a node record.
-const WORDS: usize = 8;
-/// Records a page holds.
-const PER_PAGE: usize = Page::WORDS / WORDS;
-/// Bits a page of the live bitmap holds.
-const BITS: usize = Page::WORDS * 32;
+const WORDS: usize = format::RECORD_LEN / 4;
 /// `upper` of a node of level 0.
-pub(crate) const NO_UPPER: u32 = u32::MAX;
+pub(crate) const NO_UPPER: u32 = format::NO_UPPER;
+/// The word that holds the length of the string id, the level and the flags.
+const PACKED: usize = format::ID_LEN / 4;
+const LEVEL_SHIFT: usize = (format::LEVEL - format::ID_LEN) * 8;
+const FLAGS_SHIFT: usize = (format::FLAGS - format::ID_LEN) * 8;
 
 /// What the file knows of a node beside its vector and lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,33 +33,34 @@ pub(crate) struct Record {
 
 /// Page and first word of a node's record.
 pub(crate) fn place(node: NodeId) -> (usize, usize) {
-    (node as usize / PER_PAGE, node as usize % PER_PAGE * WORDS)
+    (node as usize / format::PER_PAGE, node as usize % format::PER_PAGE * WORDS)
 }
 
 impl Record {
     /// Reads the record at `word`.
     pub(crate) fn read(page: &Page, word: usize) -> Record {
-        let packed = page.word(word + 5);
-        let has_payload = packed >> 24 & 1 == 1;
+        let packed = page.word(word + PACKED);
+        let has_payload = (packed >> FLAGS_SHIFT) as u8 & format::FLAG_PAYLOAD != 0;
         Record {
-            id: page.u64(word),
-            payload: page.u64(word + 2),
-            payload_len: has_payload.then(|| page.word(word + 4)),
+            id: page.u64(word + format::ID / 4),
+            payload: page.u64(word + format::PAYLOAD / 4),
+            payload_len: has_payload.then(|| page.word(word + format::PAYLOAD_LEN / 4)),
             id_len: packed as u16,
-            level: (packed >> 16) as u8,
-            upper: page.word(word + 6),
+            level: (packed >> LEVEL_SHIFT) as u8,
+            upper: page.word(word + format::UPPER / 4),
         }
     }
 
     /// Writes the record at `word`.
     pub(crate) fn write(&self, page: &PageMut<'_>, word: usize) {
-        page.set_u64(word, self.id);
-        page.set_u64(word + 2, self.payload);
-        page.set(word + 4, self.payload_len.unwrap_or(0));
-        let packed = self.id_len as u32 | (self.level as u32) << 16 | (self.payload_len.is_some() as u32) << 24;
-        page.set(word + 5, packed);
-        page.set(word + 6, self.upper);
-        page.set(word + 7, 0);
+        let flags = if self.payload_len.is_some() { format::FLAG_PAYLOAD } else { 0 };
+        let packed = self.id_len as u32 | (self.level as u32) << LEVEL_SHIFT | (flags as u32) << FLAGS_SHIFT;
+        page.set_u64(word + format::ID / 4, self.id);
+        page.set_u64(word + format::PAYLOAD / 4, self.payload);
+        page.set(word + format::PAYLOAD_LEN / 4, self.payload_len.unwrap_or(0));
+        page.set(word + PACKED, packed);
+        page.set(word + format::UPPER / 4, self.upper);
+        page.set(word + WORDS - 1, 0);
     }
 }
 
@@ -70,8 +72,8 @@ pub(crate) fn record(view: &View, node: NodeId) -> Result<Record> {
 
 /// Page, word and mask of a node's live bit.
 pub(crate) fn live_place(node: NodeId) -> (usize, usize, u32) {
-    let bit = node as usize % BITS;
-    (node as usize / BITS, bit / 32, 1 << (bit % 32))
+    let bit = node as usize % format::BITS_PER_PAGE;
+    (node as usize / format::BITS_PER_PAGE, bit / 32, 1 << (bit % 32))
 }
 
 /// Whether a node is live: added and not deleted.
@@ -79,4 +81,34 @@ pub(crate) fn live_place(node: NodeId) -> (usize, usize, u32) {
 pub(crate) fn is_live(view: &View, node: NodeId) -> Result<bool> {
     let (page, word, mask) = live_place(node);
     Ok(view.pages(Kind::Live).get(page)?.word(word) & mask != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{BLOCK, PAGE_HEADER, node};
+    use crate::storage::mmap::private_page;
+
+    #[test]
+    fn records_lie_as_the_format_says() {
+        let page = PageMut::new(private_page(None));
+        let record = Record {
+            id: 0x0102_0304_0506_0708,
+            payload: 0x1112_1314_1516_1718,
+            payload_len: Some(0x2122_2324),
+            id_len: 0x3132,
+            level: 0x41,
+            upper: 0x5152_5354,
+        };
+        let (_, word) = place(3);
+        record.write(&page, word);
+        assert_eq!(Record::read(&page, word), record);
+        let mut block = vec![0u8; BLOCK];
+        page.copy_to(&mut block);
+        let bytes = &block[PAGE_HEADER + 3 * node::RECORD_LEN..][..node::RECORD_LEN];
+        let values = [record.id, record.payload, 0x2122_2324, 0x3132, 0x41, 1, 0x5152_5354, 0];
+        for (&(field, at, size), value) in node::LAYOUT.iter().zip(values) {
+            assert_eq!(bytes[at..at + size], value.to_le_bytes()[..size], "{field}");
+        }
+    }
 }

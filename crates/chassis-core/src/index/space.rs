@@ -8,10 +8,14 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::error::Result;
+use crate::format::neighbors;
 use crate::graph::{self, NodeId};
 use crate::index::nodes;
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Page, Pages, Rows, View};
+
+// The graph knows nothing of files, so both name the mark that ends a list.
+const _: () = assert!(graph::NONE == neighbors::NONE);
 
 /// How a metric compares vectors. The scale is internal: squared for l2, `1 - cos`, `-dot`.
 pub(crate) trait Measure: Copy + Send + Sync + 'static {
@@ -124,8 +128,8 @@ impl<'a> ListsView<'a> {
             nodes: view.pages(Kind::Nodes),
             m,
             m0,
-            per_base: (Page::WORDS / m0) as u32,
-            per_upper: (Page::WORDS / m) as u32,
+            per_base: neighbors::per_page(m0) as u32,
+            per_upper: neighbors::per_page(m) as u32,
             failed: AtomicUsize::new(0),
         }
     }

@@ -89,7 +89,7 @@ fn seal(shared: &Shared, writer: &mut Writer, meta: &Meta) -> Result<()> {
 
 /// Makes sure that the newest commit is on the medium before anything builds on it: a killed writer may have left
 /// it in the kernel's cache only. One copy of its record is written again, never both: a torn write must not take
-/// the last whole one.
+/// the last whole one. What is torn in the other slot is made void in the same step.
 fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     if writer.anchored {
         return Ok(());
@@ -102,12 +102,16 @@ fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     for block in rewrite {
         file.write_at(&meta.encode(), block * BLOCK as u64)?;
     }
+    for block in writer.torn.iter().filter(|_| !tuning.has(Bug::KeepTornMetas)) {
+        file.write_at(&metas::void(), block * BLOCK as u64)?;
+    }
     if let Err(cause) = file.barrier() {
         writer.poisoned = Some("the last commit could not be made durable");
         return Err(Error::with_source(ErrorKind::Poisoned, "the last commit could not be made durable", cause));
     }
     writer.anchored = true;
     writer.whole = [true; 2];
+    writer.torn.clear();
     Ok(())
 }
 

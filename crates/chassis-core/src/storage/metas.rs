@@ -25,6 +25,17 @@ pub(crate) struct Choice {
     pub(crate) whole: [bool; 2],
     /// Whether the other slot holds something unreadable: a commit that was torn or has rotted.
     pub(crate) other_damaged: bool,
+    /// Copies in the other slot that are neither whole nor empty.
+    pub(crate) torn: Vec<u64>,
+}
+
+/// What replaces a torn copy before the next commit is written there. A torn record is that of a commit which
+/// never came to be; the record of the commit that takes its number, torn in turn, could supply the very bytes it
+/// lacks and bring it back to life, with its blocks long used for something else.
+pub(crate) fn void() -> Vec<u8> {
+    let mut block = vec![0u8; BLOCK];
+    block[..meta::LEN].fill(0xff);
+    block
 }
 
 /// Reads the four copies and picks the newest commit.
@@ -44,7 +55,8 @@ pub(crate) fn choose(file: &dyn File, tuning: OpenTuning) -> Result<Choice> {
     let at = blocks_of(newest.txn, tuning).map(|block| block as usize - 1);
     let whole = at.map(|i| metas[i] == Some(newest));
     let others = (0..4).filter(|i| !at.contains(i));
-    let other_damaged = others.clone().all(|i| metas[i].is_none())
-        && others.into_iter().any(|i| copies[i].iter().any(|b| *b != 0));
-    Ok(Choice { meta: newest, whole, other_damaged })
+    let torn = others.clone().filter(|&i| metas[i].is_none() && copies[i].iter().any(|b| *b != 0));
+    let torn: Vec<u64> = torn.map(|i| i as u64 + 1).collect();
+    let other_damaged = !torn.is_empty() && others.into_iter().all(|i| metas[i].is_none());
+    Ok(Choice { meta: newest, whole, other_damaged, torn })
 }

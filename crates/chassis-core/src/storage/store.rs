@@ -110,7 +110,7 @@ impl Store {
         let recovered = choice.other_damaged;
         // A reader may use the commit that this writer could not read: leave its blocks alone while we run.
         let skip_to = if recovered { file_len.div_ceil(BLOCK as u64) } else { 0 };
-        let writer = (!read_only).then(|| Mutex::new(Writer::new(view.clone(), choice.whole)));
+        let writer = (!read_only).then(|| Mutex::new(Writer::new(view.clone(), choice.whole, choice.torn)));
         let ids_changes = AtomicU64::new(0);
         let shared = Shared { current: RwLock::new(view), ids_changes, source, pins, skip_to, writer };
         Ok(Store { shared, vfs: vfs.clone(), path: path.to_owned(), pid: std::process::id(), read_only, recovered })

@@ -50,6 +50,8 @@ bugs! {
     NoMetaAlternation,
     /// The anchor of a new writer rewrites both copies of the newest commit record at once.
     AnchorRewritesBoth,
+    /// A new writer leaves torn commit records where the next one will be written.
+    KeepTornMetas,
     /// A changed page is written over its committed block.
     InPlacePages,
     /// Pages are believed without looking at their checksum.

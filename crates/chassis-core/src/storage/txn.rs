@@ -61,13 +61,15 @@ pub(crate) struct Writer {
     pub(crate) anchored: bool,
     /// The whole copies of the newest commit's record, as found at open.
     pub(crate) whole: [bool; 2],
+    /// Torn copies of another commit's record, as found at open.
+    pub(crate) torn: Vec<u64>,
     pub(crate) poisoned: Option<&'static str>,
 }
 
 impl Writer {
-    pub(crate) fn new(view: Arc<View>, whole: [bool; 2]) -> Writer {
+    pub(crate) fn new(view: Arc<View>, whole: [bool; 2], torn: Vec<u64>) -> Writer {
         let mut writer =
-            Writer { view, pages: vec![], chunks: vec![], space: None, anchored: false, whole, poisoned: None };
+            Writer { view, pages: vec![], chunks: vec![], space: None, anchored: false, whole, torn, poisoned: None };
         writer.forget();
         writer
     }

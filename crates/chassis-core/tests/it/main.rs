@@ -8,3 +8,9 @@ mod bad_input;
 mod concurrency;
 /// Seeded data, a model, temporary files.
 mod support;
+/// Which kernels run on this CPU.
+mod cpu;
+/// The documents against the code.
+mod spec;
+/// Rules of the source tree.
+mod tidy;

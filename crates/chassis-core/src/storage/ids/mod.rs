@@ -28,7 +28,7 @@ use crate::storage::{IdsRoot, Kind, Page, PageMut, Txn, View};
 use cursor::Cursor;
 
 /// What the tree orders: a key and a node, compared in this order.
-pub(crate) type Pair = (u64, u32);
+pub type Pair = (u64, u32);
 
 /// Where a tree is read from.
 trait ReadPages {
@@ -115,7 +115,7 @@ fn all(pages: &impl ReadPages, key: u64) -> Result<Vec<u32>> {
 }
 
 /// Up to `limit` pairs in order, from the first that is not below `from`.
-pub(crate) fn scan(view: &View, from: Pair, limit: usize) -> Result<Vec<Pair>> {
+pub fn scan(view: &View, from: Pair, limit: usize) -> Result<Vec<Pair>> {
     range(view, from, limit)
 }
 

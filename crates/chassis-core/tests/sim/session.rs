@@ -1,0 +1,273 @@
+//! Runs a script against the engine, keeps the model beside it, and notes promises in the log.
+
+use std::sync::Arc;
+
+use chassis_core::internals::storage::backend::Vfs;
+use chassis_core::{CheckLevel, Error, ErrorKind, Mode, VectorIndex};
+
+use crate::oracle::{self, Judge, Model, Spec, Version};
+use crate::simfs::{Call, Failure, Fault, Mark, SimVfs};
+use crate::trace::Expect;
+use crate::workloads::Step;
+
+/// Bytes a simulated file may grow to.
+pub const ROOM: usize = 4 << 20;
+
+/// Why a script stopped.
+#[derive(Debug)]
+pub enum Stop {
+    /// The engine returned an error that the script did not ask for.
+    Engine(Error),
+    /// The engine broke a promise.
+    Violation(String),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Engine(error)
+    }
+}
+
+/// A running script.
+pub struct Session {
+    pub vfs: Arc<SimVfs>,
+    pub spec: Spec,
+    pub model: Model,
+    /// The newest version that was acknowledged or, after a kill, found.
+    pub current: Option<usize>,
+    /// Versions whose commit failed half-way since then.
+    pub maybe: Vec<usize>,
+    pub index: Option<VectorIndex>,
+    draft: Version,
+    reader: Option<(VectorIndex, usize)>,
+    salt: u64,
+}
+
+impl Session {
+    pub fn new(spec: &Spec) -> Session {
+        Session {
+            vfs: SimVfs::new(ROOM),
+            spec: *spec,
+            model: Model::default(),
+            current: None,
+            maybe: vec![],
+            index: None,
+            draft: Version::default(),
+            reader: None,
+            salt: 0,
+        }
+    }
+
+    pub fn dyn_vfs(&self) -> Arc<dyn Vfs> {
+        self.vfs.clone()
+    }
+
+    pub fn run(&mut self, steps: &[Step]) -> Result<(), Stop> {
+        steps.iter().try_for_each(|step| self.step(step))
+    }
+
+    pub fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        match step {
+            Step::Open => self.open(),
+            Step::Add(range) => range.clone().try_for_each(|n| self.add(n)),
+            Step::Batch(range) => self.batch(range.clone()),
+            Step::Delete(range) => self.delete(range.clone()),
+            Step::Commit => self.commit().map(drop),
+            Step::Rollback => self.rollback(),
+            Step::Kill => {
+                self.kill();
+                Ok(())
+            }
+            Step::KillAt(barriers) => self.kill_at(*barriers),
+            Step::Reader => self.open_reader(),
+            Step::ReaderCheck => self.check_reader(),
+            Step::ReaderRefresh => self.refresh_reader(),
+            Step::ReaderClose => {
+                self.reader = None;
+                Ok(())
+            }
+            Step::Free(blocks) => {
+                self.vfs.set_limit(Some(self.vfs.largest() + blocks * 4096));
+                Ok(())
+            }
+            Step::CommitFull => self.commit_full(),
+            Step::Roomy => {
+                self.vfs.set_limit(None);
+                Ok(())
+            }
+        }
+    }
+
+    fn index(&self) -> Result<&VectorIndex, Stop> {
+        self.index.as_ref().ok_or_else(|| Stop::Violation("the script uses a closed index".into()))
+    }
+
+    fn open(&mut self) -> Result<(), Stop> {
+        let new = self.current.is_none();
+        if new && self.model.versions.is_empty() {
+            self.model.versions.push(Version::default());
+            self.vfs.mark(Mark::Begin(0));
+        }
+        let index = self.spec.open(&self.dyn_vfs(), Mode::OpenOrCreate)?;
+        if new {
+            self.vfs.mark(Mark::Ack(0));
+            self.current = Some(0);
+        }
+        let found = index.user_version()? as usize;
+        if self.current != Some(found) && !self.maybe.contains(&found) {
+            let text = format!("reopened at version {found}, not {:?} or {:?}", self.current, self.maybe);
+            return Err(Stop::Violation(text));
+        }
+        self.current = Some(found);
+        self.draft = self.model.versions[found].clone();
+        self.model.versions[found].txn = index.stats()?.commit;
+        oracle::compare(&index, &self.spec, &self.model, &self.draft).map_err(Stop::Violation)?;
+        self.index = Some(index);
+        Ok(())
+    }
+
+    fn add(&mut self, n: u64) -> Result<(), Stop> {
+        self.salt += 1;
+        let (id, row) = (self.spec.id(n), self.spec.row(n, self.salt));
+        self.spec.add(self.index()?, &id, &row)?;
+        self.model.ever.insert(id.clone());
+        self.draft.records.insert(id, row);
+        Ok(())
+    }
+
+    fn batch(&mut self, range: std::ops::Range<u64>) -> Result<(), Stop> {
+        self.salt += 1;
+        let rows: Vec<_> = range.map(|n| (self.spec.id(n), self.spec.row(n, self.salt))).collect();
+        let ids: Vec<_> = rows.iter().map(|r| r.0.clone()).collect();
+        let vectors: Vec<f32> = rows.iter().flat_map(|r| r.1.vector.iter().copied()).collect();
+        let payloads: Vec<_> = rows.iter().map(|r| r.1.payload.as_deref()).collect();
+        let options = chassis_core::BatchOptions {
+            ids: Some(&ids),
+            payloads: Some(&payloads),
+            threads: Some(1),
+            ..Default::default()
+        };
+        self.index()?.add_batch(&vectors, &options)?;
+        self.model.ever.extend(ids);
+        self.draft.records.extend(rows);
+        Ok(())
+    }
+
+    fn delete(&mut self, range: std::ops::Range<u64>) -> Result<(), Stop> {
+        let ids: Vec<_> = range.map(|n| self.spec.id(n)).collect();
+        self.index()?.delete(&ids)?;
+        ids.iter().for_each(|id| drop(self.draft.records.remove(id)));
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<usize, Stop> {
+        let version = self.model.versions.len();
+        self.index()?.set_user_version(version as u64)?;
+        self.model.versions.push(self.draft.clone());
+        self.vfs.mark(Mark::Begin(version));
+        Ok(version)
+    }
+
+    /// Commits. An error leaves `maybe` saying what may be found.
+    pub fn commit(&mut self) -> Result<usize, Stop> {
+        let version = self.begin()?;
+        match self.index()?.commit() {
+            Ok(txn) => {
+                self.vfs.mark(Mark::Ack(version));
+                self.model.versions[version].txn = txn;
+                self.draft.txn = txn;
+                self.current = Some(version);
+                self.maybe.clear();
+                Ok(version)
+            }
+            Err(error) => {
+                let unsure = error.kind() == ErrorKind::CommitIndeterminate || self.vfs.tripped();
+                self.vfs.mark(if unsure { Mark::Maybe(version) } else { Mark::Failed });
+                if unsure {
+                    self.maybe.push(version);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    fn rollback(&mut self) -> Result<(), Stop> {
+        self.index()?.rollback()?;
+        let current = self.current.unwrap_or(0);
+        self.draft = self.model.versions[current].clone();
+        oracle::compare(self.index()?, &self.spec, &self.model, &self.draft).map_err(Stop::Violation)
+    }
+
+    /// Ends the writer without a word. What it wrote stays in the page cache.
+    pub fn kill(&mut self) {
+        self.index = None;
+    }
+
+    fn kill_at(&mut self, barriers: u64) -> Result<(), Stop> {
+        let fault = Fault { after: barriers, call: Some(Call::Barrier), failure: Failure::Killed, sticky: true };
+        self.vfs.set_fault(Some(fault));
+        let outcome = self.commit();
+        self.kill();
+        self.vfs.set_fault(None);
+        match outcome {
+            // Fewer barriers than that: the commit was through before the kill.
+            Ok(_) | Err(Stop::Engine(_)) => Ok(()),
+            Err(violation) => Err(violation),
+        }
+    }
+
+    fn commit_full(&mut self) -> Result<(), Stop> {
+        match self.commit() {
+            Ok(_) => Err(Stop::Violation("a commit found room on a full disk".into())),
+            Err(Stop::Engine(e)) if e.kind() == ErrorKind::DiskFull => {
+                // The transaction is as it was: everything added is still there.
+                let version = self.draft.clone();
+                oracle::compare(self.index()?, &self.spec, &self.model, &version).map_err(Stop::Violation)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    fn open_reader(&mut self) -> Result<(), Stop> {
+        let index = self.spec.open(&self.dyn_vfs(), Mode::ReadOnly)?;
+        self.reader = Some((index, self.current.unwrap_or(0)));
+        self.check_reader()
+    }
+
+    /// The reader's snapshot, block by block and record by record. A second reader of the same snapshot would
+    /// hide nothing: pages seen before are looked at again by `check`.
+    fn check_reader(&mut self) -> Result<(), Stop> {
+        let Some((reader, version)) = &self.reader else { return Ok(()) };
+        let pages = reader.check(CheckLevel::Full)?;
+        if let Some(problem) = pages.problems.first() {
+            return Err(Stop::Violation(format!("the reader's snapshot: {problem:?}")));
+        }
+        let expected = &self.model.versions[*version];
+        oracle::compare(reader, &self.spec, &self.model, expected)
+            .map_err(|e| Stop::Violation(format!("the reader's snapshot: {e}")))
+    }
+
+    fn refresh_reader(&mut self) -> Result<(), Stop> {
+        let current = self.current.unwrap_or(0);
+        if let Some((reader, version)) = &mut self.reader {
+            let moved = reader.refresh()?;
+            if moved != (*version != current) {
+                return Err(Stop::Violation(format!("refresh from {version} to {current} said {moved}")));
+            }
+            *version = current;
+        }
+        self.check_reader()
+    }
+
+    /// What a restart of the process may find: the page cache is intact.
+    pub fn expect_now(&self) -> Expect {
+        let mut allowed: Vec<usize> = self.current.into_iter().collect();
+        allowed.extend(&self.maybe);
+        Expect { allowed, absent: self.current.is_none(), fallback: None }
+    }
+
+    /// Judges what is in the page cache.
+    pub fn judge_now(&self, how: Judge) -> Result<Option<usize>, String> {
+        oracle::judge(&self.dyn_vfs(), &self.spec, &self.model, &self.expect_now(), how)
+    }
+}

@@ -1,0 +1,165 @@
+//! The workloads: short scripts that between them touch every structure of the file and every way a writer ends.
+//!
+//! Mostly at most 40 nodes each, lists of 4, tables with 2 or 4 entries and chunks of 256 bytes: few blocks a
+//! commit, so that their subsets can all be built, and every structure grows by a level.
+
+use chassis_core::IdType;
+use chassis_core::internals::storage::OpenTuning;
+
+use crate::oracle::Spec;
+
+/// One step of a script. Numbers name records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Opens for writing; creates when nothing is there.
+    Open,
+    /// Adds records one by one.
+    Add(std::ops::Range<u64>),
+    /// Adds records in one call.
+    Batch(std::ops::Range<u64>),
+    Delete(std::ops::Range<u64>),
+    Commit,
+    Rollback,
+    /// The process dies between calls.
+    Kill,
+    /// The process dies within a commit, when this many barriers have passed.
+    KillAt(u64),
+    /// A reader opens and stays.
+    Reader,
+    /// It must still see what it saw.
+    ReaderCheck,
+    /// It moves to the newest commit.
+    ReaderRefresh,
+    ReaderClose,
+    /// The disk has this many free blocks from here on.
+    Free(u64),
+    /// A commit that has to fail with a full disk.
+    CommitFull,
+    /// The disk has room again.
+    Roomy,
+}
+
+/// A script with the shape of its index.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    pub name: &'static str,
+    pub spec: Spec,
+    /// Runs before the log starts.
+    pub setup: Vec<Step>,
+    pub steps: Vec<Step>,
+    /// Also judged with damaged copies of the newest commit record.
+    pub rot: bool,
+    /// Also judged with every older content of every block.
+    pub lying: bool,
+}
+
+use Step::*;
+
+fn spec() -> Spec {
+    let tuning = OpenTuning { fanout: Some(4), chunk_bytes: Some(256), bug: None };
+    Spec { dimensions: 3, m: 2, m0: 4, id_type: IdType::Integer, payloads: false, tuning }
+}
+
+fn workload(name: &'static str, setup: Vec<Step>, steps: Vec<Step>) -> Workload {
+    Workload { name, spec: spec(), setup, steps, rot: false, lying: false }
+}
+
+/// `rounds` commits of `one(round)`.
+fn rounds(rounds: std::ops::Range<u64>, one: impl Fn(u64) -> Vec<Step>) -> Vec<Step> {
+    rounds.flat_map(|r| one(r).into_iter().chain([Commit])).collect()
+}
+
+fn then(parts: Vec<Vec<Step>>) -> Vec<Step> {
+    parts.concat()
+}
+
+/// All workloads.
+pub fn all() -> Vec<Workload> {
+    let mut all = growth();
+    all.extend(endings());
+    all.extend(damage());
+    all
+}
+
+/// What is written.
+fn growth() -> Vec<Workload> {
+    let one = |r: u64| vec![Add(r..r + 1)];
+    let three = |r: u64| vec![Add(3 * r..3 * r + 3)];
+    let strings = Spec { id_type: IdType::String, payloads: true, ..spec() };
+    let wide = Spec { m: 48, m0: 96, tuning: OpenTuning { fanout: Some(2), ..spec().tuning }, ..spec() };
+    vec![
+        workload("create", vec![], vec![Open, Commit]),
+        workload("first insert", vec![Open], vec![Add(0..1), Commit, Add(1..2), Commit]),
+        workload("entry point change", vec![Open], rounds(0..12, one)),
+        workload("list overflow and pruning", vec![Open, Batch(0..6), Commit], rounds(2..9, three)),
+        Workload { spec: wide, ..workload("page-table growth", vec![Open, Batch(0..9), Commit], rounds(3..8, three)) },
+        workload("extent growth", vec![Open, Batch(0..3), Commit], rounds(1..8, three)),
+        Workload {
+            spec: strings,
+            ..workload("string ids and payloads", vec![Open, Batch(0..4), Commit], rounds(2..8, |r| {
+                vec![Add(2 * r..2 * r + 2), Delete(r - 2..r - 1)]
+            }))
+        },
+        workload("deletes", vec![Open, Batch(0..20), Commit], rounds(0..6, |r| vec![Delete(3 * r..3 * r + 2)])),
+        workload("many small commits", vec![Open, Batch(0..6), Commit], rounds(6..22, |r| {
+            if r % 3 == 0 { vec![Delete(r - 6..r - 4), Add(r - 6..r - 5)] } else { vec![Add(r..r + 1)] }
+        })),
+    ]
+}
+
+/// How writers end, and who watches.
+fn endings() -> Vec<Workload> {
+    vec![
+        workload("abandoned transaction", vec![Open, Batch(0..5), Commit], vec![
+            Add(5..8),
+            Rollback,
+            Add(8..10),
+            Commit,
+            Batch(10..14),
+            Delete(0..2),
+            Kill,
+            Open,
+            Add(14..16),
+            Commit,
+            Delete(14..15),
+            Rollback,
+            Commit,
+            Add(16..17),
+            Commit,
+        ]),
+        workload("two writers, killed", vec![Open, Batch(0..5), Commit], then(vec![
+            vec![Add(5..7), KillAt(1), Open, Add(7..8), Commit, Add(8..9), Commit],
+            vec![Add(9..10), KillAt(0), Open, Add(10..11), Commit],
+            vec![Kill, Open, Add(11..12), KillAt(2), Open, Add(12..13), KillAt(2), Open, Add(13..14), Commit],
+            vec![Delete(0..3), KillAt(1), Open, Kill, Open, Add(14..15), Commit, Add(15..16), Commit],
+        ])),
+        workload("pinned reader", vec![Open, Batch(0..8), Commit], then(vec![
+            vec![Reader],
+            rounds(8..14, |r| vec![ReaderCheck, Add(r..r + 1), Delete(r - 8..r - 7)]),
+            vec![ReaderCheck, ReaderRefresh],
+            rounds(14..19, |r| vec![Add(r..r + 1), ReaderCheck]),
+            vec![ReaderCheck, ReaderClose],
+            rounds(19..23, |r| vec![Add(r..r + 1), Delete(r - 8..r - 7)]),
+        ])),
+        Workload { spec: Spec { dimensions: 64, ..spec() }, ..workload("full disk", vec![Open, Batch(0..6), Commit], then(vec![
+            vec![Batch(6..40), Free(0), CommitFull, Free(2), CommitFull, Roomy, Commit],
+            vec![Batch(40..76), Free(1), CommitFull, Rollback, Roomy, Add(76..77), Commit],
+            vec![Add(77..78), Commit],
+        ])) },
+    ]
+}
+
+/// What the disk does.
+fn damage() -> Vec<Workload> {
+    let churn = |from: u64, to: u64| rounds(from..to, |r| vec![Add(r..r + 1), Delete(r - 4..r - 3)]);
+    let strings = Spec { id_type: IdType::String, payloads: true, ..spec() };
+    vec![
+        Workload { rot: true, ..workload("rotten commit records", vec![Open, Batch(0..5), Commit], churn(5, 13)) },
+        Workload { lying: true, ..workload("lying disk", vec![Open, Batch(0..6), Commit], churn(6, 18)) },
+        Workload {
+            lying: true,
+            spec: strings,
+            ..workload("lying disk, strings", vec![Open, Batch(0..6), Commit], churn(6, 14))
+        },
+    ]
+}
