@@ -1,0 +1,63 @@
+/**
+ * Every test, on a fresh checkout with Node and Rust: installs, builds, runs. Stops at the first failure.
+ *
+ *   node scripts/test.mjs [PART...]     parts: rust ts types pack; all of them by default
+ */
+import { build, install, npm, run, tool } from './setup.mjs'
+
+const parts = {
+  /** Formatting, lints, unit and integration tests, and the crash simulation with its whole budget. */
+  rust: [
+    ['format', () => run('cargo', ['fmt', '--all', '--check'])],
+    ['clippy', () => cargo('clippy', ['--workspace', '--all-targets'], ['-D', 'warnings'])],
+    // The simulation runs below, optimized; here a glance shows that it works with debug assertions too.
+    ['tests', () => cargo('test', ['--workspace'], [], { CHASSIS_SIM_IMAGES: '2000' })],
+    [
+      'simulation',
+      () => cargo('test', ['-p', 'chassis-core', '--release', '--test', 'sim'], ['--nocapture']),
+    ],
+  ],
+  /** Behavior as a Node program sees it. */
+  ts: [
+    ['build', build],
+    ['ava', () => tool('ava', [])],
+  ],
+  /** Types of the facade and the tests, and the look of everything that prettier knows. */
+  types: [
+    ['build', build],
+    ['tsc', () => tool('tsc', ['-p', 'tsconfig.json'])],
+    ['prettier', () => tool('prettier', ['--check', '.'])],
+  ],
+  /** The tarballs, as strangers install them. */
+  pack: [
+    ['pack', () => npm(['run', '--silent', 'pack:local'])],
+    ['consumers', () => run(process.execPath, ['scripts/consumers.mjs'])],
+  ],
+}
+
+function cargo(command, args, after = [], env = {}) {
+  run('cargo', [command, '--locked', ...args, ...(after.length > 0 ? ['--', ...after] : [])], {
+    env: { ...process.env, ...env },
+  })
+}
+
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter((part) => !(part in parts))
+if (unknown.length > 0) {
+  console.error(`unknown part ${unknown.join(', ')}; known are: ${Object.keys(parts).join(' ')}`)
+  process.exit(2)
+}
+try {
+  install()
+  for (const part of wanted.length > 0 ? wanted : Object.keys(parts)) {
+    for (const [name, step] of parts[part]) {
+      const start = performance.now()
+      console.log(`\n=== ${part}: ${name}`)
+      step()
+      console.log(`=== ${part}: ${name} passed in ${((performance.now() - start) / 1000).toFixed(1)} s`)
+    }
+  }
+} catch (error) {
+  console.error(`\nFAILED: ${error.message}`)
+  process.exitCode = 1
+}

@@ -1,0 +1,240 @@
+//! Core results as JavaScript values: copies that JavaScript owns, few objects per call.
+
+use chassis_core::{CheckReport, Hits, Id, IdType, Record, Stats, VectorIndex};
+use napi::Env;
+use napi::bindgen_prelude::{
+    ArrayBuffer, BigInt, BigUint64ArraySlice, Either3, Float32ArraySlice, ToNapiValue, TypeName,
+    Uint8ArraySlice,
+};
+use napi_derive::napi;
+
+use crate::index::NativeIndex;
+use crate::options::JsId;
+
+/// A result that can cross to JavaScript, on its thread.
+pub trait Answer: Send + 'static {
+    type Js<'env>: ToNapiValue + TypeName;
+    fn into_js<'env>(self, env: &'env Env) -> napi::Result<Self::Js<'env>>;
+}
+
+macro_rules! plain {
+    ($($type:ty => $js:ty, $value:ident => $convert:expr;)*) => {$(
+        impl Answer for $type {
+            type Js<'env> = $js;
+            fn into_js(self, _env: &Env) -> napi::Result<$js> {
+                let $value = self;
+                Ok($convert)
+            }
+        }
+    )*};
+}
+plain! {
+    () => (), value => value;
+    bool => bool, value => value;
+    u64 => JsId, value => integer(value);
+    usize => f64, value => value as f64;
+    Id => JsId, id => match id { Id::Integer(id) => integer(id), Id::String(text) => Either3::C(text) };
+    VectorIndex => NativeIndex, index => NativeIndex::new(index);
+    Stats => NativeStats, stats => NativeStats::from(stats);
+    CheckReport => NativeReport, report => NativeReport::from(report);
+}
+
+/// The rule for integers of 64 bits: a number where a number is exact, else a bigint.
+const MAX_SAFE: u64 = (1 << 53) - 1;
+
+fn integer(value: u64) -> JsId {
+    if value <= MAX_SAFE { Either3::A(value as f64) } else { Either3::B(BigInt::from(value)) }
+}
+
+/// Ids of a batch; text ids are the caller's own and need no copy.
+pub struct BatchIds(pub Vec<Id>);
+
+impl Answer for BatchIds {
+    type Js<'env> = BigUint64ArraySlice<'env>;
+    fn into_js<'env>(self, env: &'env Env) -> napi::Result<Self::Js<'env>> {
+        let ids: Vec<u64> =
+            self.0.iter().filter_map(|id| if let Id::Integer(id) = id { Some(*id) } else { None }).collect();
+        BigUint64ArraySlice::copy_from(env, &ids)
+    }
+}
+
+/// A record without its id.
+#[napi(object, object_from_js = false)]
+pub struct NativeRecord<'env> {
+    pub vector: Float32ArraySlice<'env>,
+    pub payload: Option<Uint8ArraySlice<'env>>,
+}
+
+impl Answer for Option<Record> {
+    type Js<'env> = Option<NativeRecord<'env>>;
+    fn into_js<'env>(self, env: &'env Env) -> napi::Result<Self::Js<'env>> {
+        let Some(record) = self else { return Ok(None) };
+        let payload = record.payload.map(|bytes| Uint8ArraySlice::copy_from(env, &bytes)).transpose()?;
+        Ok(Some(NativeRecord { vector: Float32ArraySlice::copy_from(env, &record.vector)?, payload }))
+    }
+}
+
+/// Results of one search.
+#[napi(object, object_from_js = false)]
+pub struct NativeHits<'env> {
+    /// Integer ids as u64, then as many distances as f32; without integer ids only the distances.
+    pub numbers: ArrayBuffer<'env>,
+    /// Ids of an index with text ids.
+    pub ids: Option<Vec<String>>,
+    /// Vectors back to back, when asked for.
+    pub vectors: Option<Float32ArraySlice<'env>>,
+    /// One payload a result, when asked for; null where none was stored.
+    pub payloads: Option<Vec<Option<Uint8ArraySlice<'env>>>>,
+}
+
+/// Results and, when asked for, their records.
+pub struct Found {
+    hits: Hits,
+    text_ids: bool,
+    records: Option<Vec<Record>>,
+    include: Include,
+}
+
+/// What to return beside ids and distances.
+#[derive(Clone, Copy)]
+pub struct Include {
+    pub vectors: bool,
+    pub payloads: bool,
+}
+
+impl Found {
+    /// Reads the records of results. One that was deleted since the search is left out.
+    pub fn read(index: &VectorIndex, mut hits: Hits, include: Include) -> chassis_core::Result<Found> {
+        let text_ids = index.id_type()? == IdType::String;
+        if !(include.vectors || include.payloads) {
+            return Ok(Found { hits, text_ids, records: None, include });
+        }
+        let mut records = Vec::with_capacity(hits.len());
+        let mut kept = Hits::default();
+        for i in 0..hits.len() {
+            if let Some(record) = index.get(&hits.id(i))? {
+                match &record.id {
+                    Id::Integer(id) => kept.ids.push(*id),
+                    Id::String(text) => kept.string_ids.push(text.clone()),
+                }
+                kept.distances.push(hits.distances[i]);
+                records.push(record);
+            }
+        }
+        std::mem::swap(&mut hits, &mut kept);
+        Ok(Found { hits, text_ids, records: Some(records), include })
+    }
+}
+
+impl Answer for Found {
+    type Js<'env> = NativeHits<'env>;
+    fn into_js<'env>(self, env: &'env Env) -> napi::Result<Self::Js<'env>> {
+        let Hits { ids, string_ids, distances } = self.hits;
+        let mut bytes = Vec::with_capacity(ids.len() * 8 + distances.len() * 4);
+        ids.iter().for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
+        distances.iter().for_each(|d| bytes.extend_from_slice(&d.to_le_bytes()));
+        let records = self.records.unwrap_or_default();
+        let vectors =
+            self.include.vectors.then(|| records.iter().flat_map(|r| r.vector.iter().copied()).collect());
+        let payload = |r: &Record| r.payload.as_ref().map(|p| Uint8ArraySlice::copy_from(env, p)).transpose();
+        let payloads =
+            self.include.payloads.then(|| records.iter().map(payload).collect::<napi::Result<_>>());
+        Ok(NativeHits {
+            numbers: ArrayBuffer::copy_from(env, &bytes)?,
+            ids: self.text_ids.then_some(string_ids),
+            vectors: vectors.map(|v: Vec<f32>| Float32ArraySlice::copy_from(env, v)).transpose()?,
+            payloads: payloads.transpose()?,
+        })
+    }
+}
+
+impl Answer for Vec<Found> {
+    type Js<'env> = Vec<NativeHits<'env>>;
+    fn into_js<'env>(self, env: &'env Env) -> napi::Result<Self::Js<'env>> {
+        self.into_iter().map(|found| found.into_js(env)).collect()
+    }
+}
+
+/// What `check` found.
+#[napi(object, object_from_js = false)]
+pub struct NativeReport {
+    pub problems: Vec<NativeProblem>,
+    pub nodes: f64,
+    pub blocks: f64,
+}
+
+/// One thing found wrong.
+#[napi(object, object_from_js = false)]
+pub struct NativeProblem {
+    pub code: String,
+    #[napi(js_name = "where")]
+    pub place: String,
+    pub message: String,
+}
+
+impl From<CheckReport> for NativeReport {
+    fn from(report: CheckReport) -> Self {
+        let problems = report.problems.into_iter();
+        NativeReport {
+            problems: problems
+                .map(|p| NativeProblem { code: p.code.to_owned(), place: p.place, message: p.message })
+                .collect(),
+            nodes: report.nodes as f64,
+            blocks: report.blocks as f64,
+        }
+    }
+}
+
+/// Facts and figures.
+#[napi(object, object_from_js = false)]
+pub struct NativeStats {
+    pub count: f64,
+    pub deleted: f64,
+    pub dimensions: f64,
+    #[napi(ts_type = "'l2' | 'ip' | 'cosine'")]
+    pub metric: String,
+    #[napi(ts_type = "'integer' | 'string'")]
+    pub id_type: String,
+    pub m: f64,
+    pub m0: f64,
+    pub ef_construction: f64,
+    #[napi(ts_type = "'auto' | 'none' | '8bit' | '4bit'")]
+    pub quantization: String,
+    pub model: String,
+    #[napi(ts_type = "number | bigint")]
+    pub user_version: JsId,
+    pub commit: f64,
+    pub file_bytes: f64,
+    pub reclaimable_bytes: f64,
+    pub heap_bytes: f64,
+    pub mapped_bytes: f64,
+    pub kernel: String,
+    pub recovered_previous_commit: bool,
+    pub read_only: bool,
+}
+
+impl From<Stats> for NativeStats {
+    fn from(s: Stats) -> Self {
+        NativeStats {
+            count: s.count as f64,
+            deleted: s.deleted as f64,
+            dimensions: s.dimensions as f64,
+            metric: s.metric.name().to_owned(),
+            id_type: s.id_type.name().to_owned(),
+            m: s.m as f64,
+            m0: s.m0 as f64,
+            ef_construction: s.ef_construction as f64,
+            quantization: s.quantization.name().to_owned(),
+            model: s.model,
+            user_version: integer(s.user_version),
+            commit: s.commit as f64,
+            file_bytes: s.file_bytes as f64,
+            reclaimable_bytes: s.reclaimable_bytes as f64,
+            heap_bytes: s.heap_bytes as f64,
+            mapped_bytes: s.mapped_bytes as f64,
+            kernel: s.kernel.to_owned(),
+            recovered_previous_commit: s.recovered_previous_commit,
+            read_only: s.read_only,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+/**
+ * Which reader reads a file: by `--format`, else by the end of its name.
+ */
+import { usageError } from '../errors.js'
+import { IdFile, IdRule } from './ids.js'
+import { jsonlReader } from './jsonl.js'
+import { npyReader } from './npy.js'
+import type { BadRows, Format, IdType, Reader } from './reader.js'
+import { openSource } from './source.js'
+import { stridedReader } from './strided.js'
+
+export interface ReaderOptions {
+  readonly format: Format | undefined
+  readonly dimensions: number | undefined
+  readonly idType: IdType | undefined
+  /** A file with one id a row, for formats without ids of their own. */
+  readonly ids: string | undefined
+  readonly idField: string
+  readonly vectorField: string
+  readonly payloadField: string
+  readonly payloadFields: readonly string[] | undefined
+  readonly bad: BadRows
+}
+
+/** What the options are when nothing is stated. */
+export const READER_DEFAULTS = {
+  format: undefined,
+  dimensions: undefined,
+  idType: undefined,
+  ids: undefined,
+  idField: 'id',
+  vectorField: 'vector',
+  payloadField: 'payload',
+  payloadFields: undefined,
+} as const
+
+const ENDINGS: Record<string, Format> = {
+  jsonl: 'jsonl',
+  ndjson: 'jsonl',
+  npy: 'npy',
+  fvecs: 'fvecs',
+  bvecs: 'bvecs',
+  f32: 'f32',
+  f32bin: 'f32',
+  bin: 'f32',
+  raw: 'f32',
+}
+
+/** The format a file's name speaks of. Standard input is jsonl unless told otherwise. */
+export function formatOf(path: string): Format {
+  if (path === '-') return 'jsonl'
+  const ending = /\.([^./\\]+)$/.exec(path)?.[1]?.toLowerCase() ?? ''
+  const format = ENDINGS[ending]
+  if (format !== undefined) return format
+  const known = Object.keys(ENDINGS).map((name) => `.${name}`)
+  throw usageError(
+    `cannot tell the format of ${JSON.stringify(path)} from its name`,
+    `pass --format, or use one of the endings ${known.join(' ')}`,
+  )
+}
+
+/** Opens a file of vectors. */
+export async function openReader(path: string, options: ReaderOptions): Promise<Reader> {
+  const format = options.format ?? formatOf(path)
+  if (format === 'jsonl' && options.ids !== undefined) {
+    throw usageError('--ids is for formats without ids', 'jsonl has the id in each line; see --id-field')
+  }
+  const source = await openSource(path)
+  if (format === 'jsonl') return jsonlReader(source, options)
+  const ids =
+    options.ids === undefined
+      ? undefined
+      : new IdFile(options.ids, new IdRule(options.idType), options.idField)
+  return format === 'npy' ? npyReader(source, ids) : stridedReader(source, format, options.dimensions, ids)
+}

@@ -1,0 +1,199 @@
+/**
+ * One JSON value a line: an object with id, vector and payload, or a bare array of numbers.
+ */
+import { inputError } from '../errors.js'
+import { IdRule } from './ids.js'
+import { type Line, textLines } from './lines.js'
+import { type BadRows, batchRows, type IdType, type Reader, type RowBatch, type RowId } from './reader.js'
+import type { ByteSource } from './source.js'
+
+export interface JsonlOptions {
+  readonly idField: string
+  readonly vectorField: string
+  /** One field to keep as the payload. */
+  readonly payloadField: string
+  /** Several fields to keep, as an object; `*` for all but id and vector. Overrides `payloadField`. */
+  readonly payloadFields: readonly string[] | undefined
+  readonly dimensions: number | undefined
+  readonly idType: IdType | undefined
+  readonly bad: BadRows
+}
+
+/** Fields that other programs call the vector; named in a hint, never taken silently. */
+const USUAL_NAMES = ['vector', 'embedding', 'embeddings', 'values', 'emb']
+
+export function jsonlReader(source: ByteSource, options: JsonlOptions): Reader {
+  const parser = new RowParser(source, options)
+  return {
+    format: 'jsonl',
+    unit: 'line',
+    get dimensions() {
+      return parser.dimensions
+    },
+    get idType() {
+      return parser.hasIds === true ? parser.rule.type : undefined
+    },
+    fraction: () => source.fraction(),
+    batches: () => batches(source, parser),
+  }
+}
+
+async function* batches(source: ByteSource, parser: RowParser): AsyncGenerator<RowBatch, void, undefined> {
+  let rows: Row[] = []
+  for await (const line of textLines(source)) {
+    const row = parser.parse(line)
+    if (row === undefined) continue
+    rows.push(row)
+    if (rows.length === batchRows(row.vector.length)) {
+      yield pack(rows)
+      rows = []
+    }
+  }
+  if (rows.length > 0) yield pack(rows)
+}
+
+interface Row {
+  readonly line: number
+  readonly id: RowId | undefined
+  readonly vector: Float32Array
+  readonly payload: unknown
+}
+
+function pack(rows: readonly Row[]): RowBatch {
+  const dimensions = rows[0]!.vector.length
+  const vectors = new Float32Array(rows.length * dimensions)
+  rows.forEach((row, i) => vectors.set(row.vector, i * dimensions))
+  const ids = rows.map((row) => row.id).filter((id) => id !== undefined)
+  const payloads = rows.map((row) => row.payload)
+  return {
+    rows: rows.length,
+    dimensions,
+    vectors,
+    ...(ids.length === 0 ? {} : { ids }),
+    ...(payloads.every((payload) => payload === undefined) ? {} : { payloads }),
+    origins: rows.map((row) => row.line),
+  }
+}
+
+class RowParser {
+  dimensions: number | undefined
+  /** Whether rows have ids; the first row decides, and all must agree. */
+  hasIds: boolean | undefined
+  readonly rule: IdRule
+  readonly #source: ByteSource
+  readonly #options: JsonlOptions
+
+  constructor(source: ByteSource, options: JsonlOptions) {
+    this.#source = source
+    this.#options = options
+    this.dimensions = options.dimensions
+    this.rule = new IdRule(options.idType)
+  }
+
+  /** The row of a line; nothing when its vector is bad and such rows are left out. */
+  parse(line: Line): Row | undefined {
+    const value = this.#json(line)
+    const record = Array.isArray(value) ? { [this.#options.vectorField]: value } : value
+    if (typeof record !== 'object' || record === null) {
+      throw this.#error(
+        line,
+        `is ${JSON.stringify(value)}, not an object`,
+        'write one object or one array a line',
+      )
+    }
+    const fields = record as Record<string, unknown>
+    const id = this.#id(line, fields)
+    const vector = this.#vector(line, fields)
+    if (typeof vector === 'string') {
+      this.#options.bad.add('line', line.number, vector)
+      return undefined
+    }
+    this.dimensions ??= vector.length
+    return { line: line.number, id, vector, payload: this.#payload(fields) }
+  }
+
+  #json(line: Line): unknown {
+    try {
+      return JSON.parse(line.text)
+    } catch (error) {
+      const wholeFile = line.text === '[' || line.text === '{'
+      const hint = wholeFile ? `this looks like plain JSON; make jsonl of it: jq -c '.[]' FILE` : undefined
+      throw this.#error(
+        line,
+        `not valid JSON: ${(error as Error).message}`,
+        hint ?? 'write one JSON value a line',
+      )
+    }
+  }
+
+  #id(line: Line, fields: Record<string, unknown>): RowId | undefined {
+    const { idField } = this.#options
+    const value = fields[idField]
+    this.hasIds ??= value !== undefined && value !== null
+    if (!this.hasIds && (value === undefined || value === null)) return undefined
+    if (!this.hasIds) {
+      throw this.#error(
+        line,
+        `has an ${idField}, but the lines before it have none`,
+        'give every line an id, or none',
+      )
+    }
+    const accepted = this.rule.accept(value)
+    if ('id' in accepted) return accepted.id
+    throw this.#error(
+      line,
+      accepted.problem,
+      `the id is read from the field ${JSON.stringify(idField)} (--id-field)`,
+    )
+  }
+
+  /** The vector, or a sentence on what is wrong with it. */
+  #vector(line: Line, fields: Record<string, unknown>): Float32Array | string {
+    const name = this.#options.vectorField
+    const value = fields[name]
+    if (value === undefined && this.dimensions === this.#options.dimensions) {
+      const other = USUAL_NAMES.find((usual) => Array.isArray(fields[usual]))
+      if (other !== undefined)
+        throw this.#error(line, `has no field "${name}"`, `pass --vector-field ${other}`)
+    }
+    if (!Array.isArray(value))
+      return `the field "${name}" is ${value === undefined ? 'missing' : 'not an array'}`
+    if (value.length === 0) return 'the vector is empty'
+    if (typeof value[0] === 'object' && value[0] !== null) {
+      throw this.#error(
+        line,
+        'is an array of objects',
+        `this looks like plain JSON; make jsonl of it: jq -c '.[]' FILE`,
+      )
+    }
+    if (this.dimensions !== undefined && value.length !== this.dimensions) {
+      return `the vector has ${value.length} values, expected ${this.dimensions}`
+    }
+    const vector = new Float32Array(value.length)
+    for (let i = 0; i < value.length; i++) {
+      const element: unknown = value[i]
+      if (typeof element !== 'number')
+        return `value ${i} of the vector is ${JSON.stringify(element)}, not a number`
+      vector[i] = element
+      if (!Number.isFinite(vector[i]))
+        return `value ${i} of the vector is ${element}, too large for a 32-bit float`
+    }
+    return vector
+  }
+
+  #payload(fields: Record<string, unknown>): unknown {
+    const { payloadFields, payloadField, idField, vectorField } = this.#options
+    if (payloadFields === undefined) return fields[payloadField] ?? undefined
+    const names = payloadFields.includes('*')
+      ? Object.keys(fields).filter((name) => name !== idField && name !== vectorField)
+      : payloadFields.filter((name) => fields[name] !== undefined)
+    return names.length === 0 ? undefined : Object.fromEntries(names.map((name) => [name, fields[name]]))
+  }
+
+  #error(line: Line, problem: string, hint: string) {
+    return inputError(`${this.#source.name}, line ${line.number}: ${problem}`, hint, {
+      source: this.#source.name,
+      line: line.number,
+    })
+  }
+}

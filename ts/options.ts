@@ -1,0 +1,229 @@
+/**
+ * JavaScript types of options. Ranges and defaults are the core's: what is absent here stays absent.
+ */
+import { fileURLToPath } from 'node:url'
+
+import { ChassisError, describe } from './errors.js'
+import type { NativeOpenOptions } from './native.js'
+import type {
+  AddBatchOptions,
+  CallOptions,
+  CheckLevel,
+  CheckOptions,
+  IdType,
+  Include,
+  OpenOptions,
+  SearchBatchOptions,
+} from './types.js'
+
+/** Refuses a name that would be ignored in silence, such as a misspelled one. */
+export function checkNames(options: object, allowed: ReadonlySet<string>): void {
+  for (const name in options) {
+    if (!allowed.has(name))
+      throw invalid(`unknown option ${describe(name)}; known are: ${[...allowed].join(', ')}`)
+  }
+}
+
+/** The options object of a call, or an empty one. */
+export function toObject<O extends object>(options: O | undefined): Partial<O> {
+  if (options === undefined) return {}
+  if (typeof options === 'object' && options !== null) return options
+  throw new ChassisError(
+    'ERR_CHASSIS_INVALID_ARGUMENT',
+    `options must be an object, not ${describe(options)}`,
+  )
+}
+
+/** A whole number from 0 up, if there is one. */
+export function whole(name: string, value: unknown): number | undefined {
+  if (value === undefined) return undefined
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
+  throw invalid(`${name} must be a whole number from 0 up, not ${describe(value)}`)
+}
+
+/** At least one thread, if the number is stated. */
+export function threads(value: unknown): number | undefined {
+  if (value === 0) throw invalid('threads must be at least 1, not 0')
+  return whole('threads', value)
+}
+
+/** A boolean, if there is one. */
+export function flag(name: string, value: unknown): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value
+  throw invalid(`${name} must be true or false, not ${describe(value)}`)
+}
+
+function text(name: string, value: unknown): string | undefined {
+  if (value === undefined) return undefined
+  if (typeof value === 'string' && value.isWellFormed()) return value
+  throw invalid(`${name} must be a well-formed string, not ${describe(value)}`)
+}
+
+/** The signal of a call, if there is one. */
+export function signalOf(options: CallOptions | undefined): AbortSignal | undefined {
+  if (options === undefined) return undefined
+  const { signal } = toObject(options)
+  if (signal === undefined || signal instanceof AbortSignal) return signal
+  throw invalid(`signal must be an AbortSignal, not ${describe(signal)}`)
+}
+
+const CALL = new Set(['signal'])
+
+/** The signal of a call that takes nothing else. */
+export function signalOnly(options: CallOptions | undefined): AbortSignal | undefined {
+  if (options === undefined) return undefined
+  checkNames(toObject(options), CALL)
+  return signalOf(options)
+}
+
+/** A path of the file system. */
+export function toPath(path: unknown): string {
+  if (path instanceof URL) {
+    if (path.protocol === 'file:') return fileURLToPath(path)
+    throw new ChassisError(
+      'ERR_CHASSIS_INVALID_PATH',
+      `the path is a ${path.protocol} URL; only file: URLs are paths`,
+    )
+  }
+  if (typeof path !== 'string') {
+    throw new ChassisError(
+      'ERR_CHASSIS_INVALID_ARGUMENT',
+      `path must be a string or a file: URL, not ${describe(path)}`,
+    )
+  }
+  if (path === '' || !path.isWellFormed()) {
+    throw new ChassisError(
+      'ERR_CHASSIS_INVALID_PATH',
+      `the path ${describe(path)} is empty or not well-formed`,
+    )
+  }
+  return path
+}
+
+const OPEN = new Set(
+  ['dimensions', 'metric', 'idType', 'm', 'm0', 'efConstruction', 'quantization', 'model'].concat(
+    ['readOnly', 'create', 'lockTimeoutMs', 'signal'], // of this handle
+  ),
+)
+
+/** Options of `open`, those for the binding apart. */
+export function openOptions(options: OpenOptions | undefined): {
+  native: NativeOpenOptions
+  signal: AbortSignal | undefined
+} {
+  const o = toObject(options)
+  checkNames(o, OPEN)
+  const stated = {
+    mode: modeOf(flag('readOnly', o.readOnly) ?? false, o.create),
+    dimensions: whole('dimensions', o.dimensions),
+    metric: text('metric', o.metric),
+    idType: text('idType', o.idType),
+    m: whole('m', o.m),
+    m0: whole('m0', o.m0),
+    efConstruction: whole('efConstruction', o.efConstruction),
+    quantization: text('quantization', o.quantization),
+    model: text('model', o.model),
+    lockTimeoutMs: whole('lockTimeoutMs', o.lockTimeoutMs),
+  }
+  const native = Object.fromEntries(Object.entries(stated).filter(([, value]) => value !== undefined))
+  return { native, signal: signalOf(o as CallOptions) }
+}
+
+function modeOf(readOnly: boolean, create: unknown): NonNullable<NativeOpenOptions['mode']> {
+  if (readOnly) {
+    if (create === undefined || create === 'never') return 'read-only'
+    throw invalid(`readOnly and create: ${describe(create)} contradict each other`)
+  }
+  switch (create) {
+    case undefined:
+    case 'if-missing':
+      return 'open-or-create'
+    case 'never':
+      return 'open'
+    case 'new':
+      return 'create'
+    default:
+      throw invalid(`create is ${describe(create)}; use one of: 'if-missing', 'never', 'new'`)
+  }
+}
+
+/** Options of a search, in the order the binding takes them. */
+export interface Search {
+  k: number | undefined
+  efSearch: number | undefined
+  exact: boolean | undefined
+  radius: number | undefined
+  vectors: boolean
+  payloads: boolean
+  signal: AbortSignal | undefined
+  threads: number | undefined
+}
+
+const SEARCH = new Set(['k', 'efSearch', 'exact', 'radius', 'include', 'signal'])
+const SEARCH_BATCH = new Set([...SEARCH, 'threads'])
+const DEFAULTS: Search = {
+  k: undefined,
+  efSearch: undefined,
+  exact: undefined,
+  radius: undefined,
+  vectors: false,
+  payloads: false,
+  signal: undefined,
+  threads: undefined,
+}
+
+/** Checks the options of a search. */
+export function searchOptions(options: SearchBatchOptions | undefined, batch = false): Search {
+  if (options === undefined) return DEFAULTS
+  const o = toObject(options)
+  checkNames(o, batch ? SEARCH_BATCH : SEARCH)
+  const { radius, include } = o
+  if (radius !== undefined && typeof radius !== 'number') {
+    throw invalid(`radius must be a number, not ${describe(radius)}`)
+  }
+  if (include !== undefined) checkInclude(include)
+  return {
+    k: whole('k', o.k),
+    efSearch: whole('efSearch', o.efSearch),
+    exact: flag('exact', o.exact),
+    radius,
+    vectors: include?.includes('vector') ?? false,
+    payloads: include?.includes('payload') ?? false,
+    signal: signalOf(o as CallOptions),
+    threads: threads(o.threads),
+  }
+}
+
+function checkInclude(include: readonly Include[]): void {
+  const known = (name: unknown): boolean => name === 'vector' || name === 'payload'
+  if (!Array.isArray(include) || !include.every(known)) {
+    throw invalid(`include must be a list of 'vector' and 'payload', not ${describe(include)}`)
+  }
+}
+
+const ADD_BATCH = new Set(['ids', 'payloads', 'threads', 'onProgress', 'signal'])
+
+/** Checks the options of a batch insert. */
+export function batchOptions<T extends IdType>(options: AddBatchOptions<T> | undefined): AddBatchOptions<T> {
+  const o = toObject(options)
+  checkNames(o, ADD_BATCH)
+  const { ids, payloads, onProgress } = o
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw invalid(`onProgress must be a function, not ${describe(onProgress)}`)
+  }
+  return { ids, payloads, onProgress, threads: threads(o.threads), signal: signalOf(o as CallOptions) }
+}
+
+const CHECK = new Set(['level', 'signal'])
+
+/** Checks the options of `check`. */
+export function checkOptions(options: CheckOptions | undefined): CheckOptions {
+  const o = toObject(options)
+  checkNames(o, CHECK)
+  return { level: text('level', o.level) as CheckLevel | undefined, signal: signalOf(o as CallOptions) }
+}
+
+/** The error for an option of the wrong type. */
+function invalid(message: string): ChassisError {
+  return new ChassisError('ERR_CHASSIS_INVALID_OPTION', message)
+}
