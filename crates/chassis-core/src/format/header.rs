@@ -107,7 +107,9 @@ impl UnverifiedHeader<'_> {
         }
         let major = get_u16(b, 16);
         if major != MAJOR {
-            let text = format!("the file has format version {major}, this release reads {MAJOR}; use a newer release");
+            let text = format!(
+                "the file has format version {major}, this release reads {MAJOR}; use a newer release"
+            );
             return Err(Error::new(ErrorKind::UnsupportedVersion, text));
         }
         if b.len() < BLOCK {
@@ -118,7 +120,8 @@ impl UnverifiedHeader<'_> {
         }
         let incompat = get_u32(b, 36);
         if incompat != 0 {
-            let text = format!("the file needs features {incompat:#x} that this release lacks; use a newer one");
+            let text =
+                format!("the file needs features {incompat:#x} that this release lacks; use a newer one");
             return Err(Error::new(ErrorKind::UnsupportedVersion, text));
         }
         let model = b.get(64..64 + get_u16(b, 58) as usize).and_then(|m| std::str::from_utf8(m).ok());

@@ -137,7 +137,11 @@ impl Meta {
             && (nodes == 0 || (self.entry_node as u64) < nodes)
             && self.ids_depth <= 8
             && self.ids_count <= nodes;
-        if sound { Ok(()) } else { Err(Error::corrupt(format!("a number in commit {} is out of range", self.txn))) }
+        if sound {
+            Ok(())
+        } else {
+            Err(Error::corrupt(format!("a number in commit {} is out of range", self.txn)))
+        }
     }
 }
 

@@ -67,6 +67,9 @@ impl PageHeader {
             return Ok(());
         }
         let what = if intact { "is another page than it should be" } else { "fails its checksum" };
-        Err(Error::corrupt(format!("{:?} page {} of object kind {} {what}", self.page_type, self.number, self.kind)))
+        Err(Error::corrupt(format!(
+            "{:?} page {} of object kind {} {what}",
+            self.page_type, self.number, self.kind
+        )))
     }
 }

@@ -3,8 +3,8 @@
 //! The parent keeps the child's checksum. A block that a lost or misplaced write left behind has a checksum of
 //! its own that fits; it does not fit the parent's.
 
-use crate::format::checksum::{get_u16, get_u32, get_u64, put_u16, put_u32, put_u64};
 use crate::format::Field;
+use crate::format::checksum::{get_u16, get_u32, get_u64, put_u16, put_u32, put_u64};
 
 /// Bytes of an entry.
 pub const ENTRY_LEN: usize = 16;
@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn depths() {
-        for (units, fanout, expected) in [(0, 2, 0), (1, 2, 0), (2, 2, 1), (3, 2, 2), (4, 2, 2), (5, 2, 3), (252, 252, 1), (253, 252, 2)] {
+        for (units, fanout, expected) in
+            [(0, 2, 0), (1, 2, 0), (2, 2, 1), (3, 2, 2), (4, 2, 2), (5, 2, 3), (252, 252, 1), (253, 252, 2)]
+        {
             assert_eq!(depth(units, fanout), expected, "{units} units");
         }
         assert_eq!(depth(u64::MAX, 2), 64);

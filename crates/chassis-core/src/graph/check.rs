@@ -34,7 +34,8 @@ pub fn check<L: Lists>(
             report.add("entry", "graph".into(), format!("entry point {node}, but there are {count} nodes"));
         }
         Some((node, level)) if level != level_of(node) || Some(level) != highest => {
-            let message = format!("entry point {node} at level {level}, but the highest is {}", highest.unwrap_or(0));
+            let message =
+                format!("entry point {node} at level {level}, but the highest is {}", highest.unwrap_or(0));
             report.add("entry", "graph".into(), message);
         }
         _ => {}

@@ -1,12 +1,13 @@
 //! The end of a bulk build: every list of layer 0 in order and full.
 //!
 //! While a graph grows, lists keep room, or every new link would prune a list. Once it has its size the room is
-//! better used. A list is rewritten with its selected nodes first, nearest first, and then the nearest others
-//! two links away. Links are only added, so what could be reached still can.
+//! better used. A list is rewritten with its parent in front, its other nodes nearest first, and then the nearest
+//! nodes two links away. Links are only added, so what could be reached still can.
 
 use crate::error::Result;
 
 use super::insert::{read, score_list};
+use super::tree::parent_of;
 use super::work::{self, BuildScratch, Job, sort_candidates};
 use super::{LinkWriter, NodeId, Params, Space};
 
@@ -56,8 +57,10 @@ impl<S: Space, L: LinkWriter> Job for Fill<'_, S, L> {
         let mut list = Vec::with_capacity(self.params.m0);
         read(self.lists.base(node), node, self.count, &mut list);
         score_list(&point, node, &list, &mut scratch.candidates);
+        let parent = parent_of(self.lists, node);
+        let rest = scratch.candidates.iter().map(|n| n.node).filter(|other| parent != Some(*other));
         list.clear();
-        list.extend(scratch.candidates.iter().map(|n| n.node));
+        list.extend(parent.into_iter().chain(rest));
         if list.len() >= self.params.m0 {
             return list;
         }
@@ -84,7 +87,8 @@ mod tests {
         for node in 0..1_500 {
             let (old, new) = (before.lists.list(0, node), after.lists.list(0, node));
             let mut sorted = old.clone();
-            sorted.sort_by(|a, b| after.space.distance(node, *a).total_cmp(&after.space.distance(node, *b)));
+            sorted[(node > 0) as usize..]
+                .sort_by(|a, b| after.space.distance(node, *a).total_cmp(&after.space.distance(node, *b)));
             assert_eq!(new[..old.len()], sorted, "node {node}");
             full += (new.len() == params.m0) as usize;
         }

@@ -4,23 +4,22 @@
 //!    the batch as well, and selects its links on each of its layers.
 //! 2. *Merge*, in parallel: each node that was selected joins the nodes that selected it to its own list, and
 //!    prunes the list when it is too long.
-//! 3. *Settle* and *attach* (see `attach`): no node becomes unreachable.
-//! 4. *Write*: the new nodes' own lists first, then the lists that lead to them.
+//! 3. *Write*: the new nodes' own lists first, then the lists that lead to them.
 //!
-//! Steps 1 to 3 read the old graph and write nothing, and the results of the first two are put in order before
-//! anyone looks at them: the outcome does not depend on threads. As the nodes of a batch see each other, a batch
-//! is not worse than one by one, even when it holds a cluster of its own.
+//! The first two steps read the old graph and write nothing, and their results are put in order before anyone
+//! looks at them: the outcome does not depend on threads. Between them each new node gets its parent (see
+//! `tree`), one after another. As the nodes of a batch see each other, a batch is no worse than one by one, even
+//! when it holds a cluster of its own.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::Result;
 
-use super::attach::{attach, settle};
 use super::select_neighbors::select_neighbors;
+use super::tree::Parents;
 use super::walk::finite;
 use super::work::{self, BuildScratch, Job, sort_candidates};
-use super::{LinkWriter, NONE, Neighbor, NodeId, Params, Point, Space, level_of};
+use super::{LinkWriter, Lists, NONE, Neighbor, NodeId, Params, Point, Space, level_of};
 
 /// The most nodes of one batch: each looks at all others, which must stay cheap beside its walk.
 const MAX_BATCH: usize = 512;
@@ -31,34 +30,24 @@ pub fn batch_limit(linked: usize) -> usize {
 }
 
 /// What a batch is inserted into.
-pub(super) struct Batch<'a, S, L> {
-    pub(super) space: &'a S,
-    pub(super) lists: &'a L,
+struct Batch<'a, S, L> {
+    space: &'a S,
+    lists: &'a L,
     /// The first new node; all before it are in the graph.
-    pub(super) first: NodeId,
+    first: NodeId,
     /// One past the last new node.
-    pub(super) end: NodeId,
-    pub(super) entry: Option<(NodeId, u8)>,
-    pub(super) params: &'a Params,
+    end: NodeId,
+    entry: Option<(NodeId, u8)>,
+    params: &'a Params,
 }
 
 /// A new node, on its way into the graph.
-pub(super) struct Planned {
+struct Planned {
     /// Its list on each of its layers.
-    pub(super) lists: Vec<Vec<NodeId>>,
-    /// The nearest node that is older, kept in the list of layer 0: by way of these every node leads to node 0.
-    pub(super) older: Option<NodeId>,
+    lists: Vec<Vec<NodeId>>,
+    /// The nearest node that is older.
+    older: Option<NodeId>,
 }
-
-/// A list that changes because new nodes link to its node.
-pub(super) struct Merged {
-    pub(super) list: Vec<NodeId>,
-    /// The list before, if links between older nodes were dropped from it.
-    pub(super) before: Option<Vec<NodeId>>,
-}
-
-/// Lists that change, by layer and node.
-pub(super) type Targets = BTreeMap<(u8, NodeId), Merged>;
 
 /// Links nodes `first .. first + count`, whose lists are empty, and returns the entry point afterwards.
 #[expect(clippy::too_many_arguments, reason = "the seam to the facade; all of it is needed")]
@@ -74,36 +63,57 @@ pub fn insert_batch<S: Space, L: LinkWriter>(
 ) -> Result<(NodeId, u8)> {
     let batch = Batch { space, lists: &*links, first, end: first + count, entry, params };
     let mut planned = work::run(space, threads, scratch, count as usize, &Plan(&batch));
+    let mut parents = Parents::new(batch.lists, first, params.m0);
+    planned.iter_mut().for_each(|planned| lead_with_parent(planned, &mut parents, params.m0));
     let edges = reverse_edges(first, &planned);
     let groups: Vec<&[Edge]> = edges.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).collect();
-    let merge = Merge { batch: &batch, planned: &planned, groups: &groups };
+    let merge = Merge { batch: &batch, planned: &planned, groups: &groups, parents: &parents };
     let merged = work::run(space, threads, scratch, groups.len(), &merge);
-    let mut targets = Targets::new();
-    for (group, merged) in groups.iter().zip(merged) {
+    let mut targets = Vec::with_capacity(groups.len());
+    for (group, list) in groups.iter().zip(merged) {
         let (layer, target, _) = group[0];
-        if target >= first {
-            planned[(target - first) as usize].lists[layer as usize] = merged.list;
-        } else {
-            targets.insert((layer, target), merged);
+        match target.checked_sub(first) {
+            Some(new) => planned[new as usize].lists[layer as usize] = list,
+            None => targets.push((layer, target, list)),
         }
     }
-    settle(&batch, &planned, &mut targets, threads, scratch);
-    attach(&batch, &mut planned, &mut targets);
     write(links, first, &planned, &targets)?;
     Ok(entry_after(first, entry, &planned))
+}
+
+/// Puts a node's parent in front of its list on layer 0.
+fn lead_with_parent<L: Lists>(planned: &mut Planned, parents: &mut Parents<'_, L>, m0: usize) {
+    let list = &mut planned.lists[0];
+    let nearest: Vec<NodeId> = planned.older.iter().chain(list.iter()).copied().collect();
+    if let Some(parent) = parents.choose(&nearest) {
+        list.retain(|node| *node != parent);
+        list.insert(0, parent);
+        list.truncate(m0);
+    }
 }
 
 /// The node of the highest level; of several, the oldest.
 fn entry_after(first: NodeId, entry: Option<(NodeId, u8)>, planned: &[Planned]) -> (NodeId, u8) {
     let new = planned.iter().zip(first..).map(|(planned, node)| (node, (planned.lists.len() - 1) as u8));
-    entry.into_iter().chain(new).reduce(|best, next| if next.1 > best.1 { next } else { best }).unwrap_or((first, 0))
+    entry
+        .into_iter()
+        .chain(new)
+        .reduce(|best, next| if next.1 > best.1 { next } else { best })
+        .unwrap_or((first, 0))
 }
 
 /// New nodes' own lists before the lists that lead to them: a reader that comes upon a node finds its way on.
-fn write<L: LinkWriter>(links: &mut L, first: NodeId, planned: &[Planned], targets: &Targets) -> Result<()> {
-    let own = planned.iter().zip(first..).flat_map(|(planned, node)| (0u8..).zip(&planned.lists).map(move |(l, list)| (l, node, list)));
-    let others = targets.iter().map(|(&(layer, node), merged)| (layer, node, &merged.list));
-    let all: Vec<(u8, NodeId, &Vec<NodeId>)> = own.chain(others).collect();
+fn write<L: LinkWriter>(
+    links: &mut L,
+    first: NodeId,
+    planned: &[Planned],
+    targets: &[(u8, NodeId, Vec<NodeId>)],
+) -> Result<()> {
+    let mut all: Vec<(u8, NodeId, &Vec<NodeId>)> = Vec::new();
+    for (planned, node) in planned.iter().zip(first..) {
+        all.extend(layers(planned).map(|(layer, list)| (layer, node, list)));
+    }
+    all.extend(targets.iter().map(|(layer, node, list)| (*layer, *node, list)));
     let places: Vec<(u8, NodeId)> = all.iter().map(|&(layer, node, _)| (layer, node)).collect();
     links.prepare(&places)?;
     for (layer, node, list) in all {
@@ -112,13 +122,17 @@ fn write<L: LinkWriter>(links: &mut L, first: NodeId, planned: &[Planned], targe
     Ok(())
 }
 
+fn layers(planned: &Planned) -> impl Iterator<Item = (u8, &Vec<NodeId>)> {
+    (0u8..).zip(&planned.lists)
+}
+
 /// Layer, target, source.
 type Edge = (u8, NodeId, NodeId);
 
 fn reverse_edges(first: NodeId, planned: &[Planned]) -> Vec<Edge> {
     let mut edges = Vec::new();
     for (planned, node) in planned.iter().zip(first..) {
-        for (layer, list) in (0u8..).zip(&planned.lists) {
+        for (layer, list) in layers(planned) {
             edges.extend(list.iter().map(|&target| (layer, target, node)));
         }
     }
@@ -164,23 +178,11 @@ impl<S: Space, L: LinkWriter> Job for Plan<'_, '_, S, L> {
                 planned.older = scratch.candidates.iter().map(|n| n.node).find(|n| *n < node);
             }
             scratch.candidates.truncate(params.ef_construction);
-            select_neighbors(space, &scratch.candidates, { static K: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| std::env::var("FWD").ok().and_then(|x| x.parse().ok()).unwrap_or(0)); if layer == 0 && *K > 0 { *K } else { params.m } }, &mut scratch.selected);
+            select_neighbors(space, &scratch.candidates, params.m, |_| false, &mut scratch.selected);
             let list = &mut planned.lists[layer as usize];
             list.extend(scratch.selected.iter().map(|n| n.node));
         }
-        keep_older(&mut planned, params.m);
         planned
-    }
-}
-
-/// Makes sure that the nearest older node is in the list of layer 0.
-pub(super) fn keep_older(planned: &mut Planned, bound: usize) {
-    let list = &mut planned.lists[0];
-    if let Some(older) = planned.older
-        && !list.contains(&older)
-    {
-        list.truncate(bound - 1);
-        list.push(older);
     }
 }
 
@@ -251,19 +253,19 @@ struct Merge<'a, 'b, S, L> {
     batch: &'a Batch<'b, S, L>,
     planned: &'a [Planned],
     groups: &'a [&'a [Edge]],
+    parents: &'a Parents<'a, L>,
 }
 
 impl<S: Space, L: LinkWriter> Job for Merge<'_, '_, S, L> {
-    type Output = Merged;
+    type Output = Vec<NodeId>;
 
     #[inline(always)]
-    fn run(&self, scratch: &mut BuildScratch, index: usize) -> Merged {
-        let Batch { space, lists, first, params, .. } = *self.batch;
+    fn run(&self, scratch: &mut BuildScratch, index: usize) -> Vec<NodeId> {
+        let Batch { lists, first, params, .. } = *self.batch;
         let (layer, target, _) = self.groups[index][0];
         let mut list = Vec::with_capacity(params.degree(layer));
-        let new = target.checked_sub(first).map(|i| &self.planned[i as usize]);
-        match new {
-            Some(planned) => list.extend_from_slice(&planned.lists[layer as usize]),
+        match target.checked_sub(first) {
+            Some(new) => list.extend_from_slice(&self.planned[new as usize].lists[layer as usize]),
             None if layer == 0 => read(lists.base(target), target, first, &mut list),
             None => read(lists.upper(target, layer), target, first, &mut list),
         }
@@ -273,25 +275,33 @@ impl<S: Space, L: LinkWriter> Job for Merge<'_, '_, S, L> {
                 list.push(source);
             }
         }
-        if list.len() <= params.degree(layer) {
-            return Merged { list, before: None };
+        if list.len() > params.degree(layer) {
+            self.prune(layer, target, &mut list, scratch);
         }
+        list
+    }
+}
+
+impl<S: Space, L: LinkWriter> Merge<'_, '_, S, L> {
+    /// Makes a list short again. Links of the tree stay, whatever they are worth.
+    #[inline(always)]
+    fn prune(&self, layer: u8, target: NodeId, list: &mut Vec<NodeId>, scratch: &mut BuildScratch) {
+        let Batch { space, lists, params, .. } = *self.batch;
+        let BuildScratch { candidates, selected, .. } = scratch;
+        list.iter().for_each(|node| lists.prefetch(*node));
         let mut buffer = S::Buffer::default();
         let point = space.point(target, &mut buffer);
-        score_list(&point, target, &list, &mut scratch.candidates);
-        select_neighbors(space, &scratch.candidates, params.keep(layer), &mut scratch.selected);
-        let kept: Vec<NodeId> = scratch.selected.iter().map(|n| n.node).collect();
-        if layer > 0 {
-            return Merged { list: kept, before: None };
+        score_list(&point, target, list, candidates);
+        let parent = if layer == 0 { self.parents.of(target) } else { None };
+        let fixed = |node| layer == 0 && (parent == Some(node) || self.parents.of(node) == Some(target));
+        select_neighbors(space, candidates, params.keep(layer), fixed, selected);
+        while selected.len() > params.degree(layer) {
+            let farthest = selected.iter().rposition(|n| !fixed(n.node)).unwrap_or(selected.len() - 1);
+            selected.remove(farthest);
         }
-        if let Some(planned) = new {
-            let mut kept = Planned { lists: vec![kept], older: planned.older };
-            keep_older(&mut kept, params.m0);
-            return Merged { list: kept.lists.swap_remove(0), before: None };
-        }
-        list.truncate(known);
-        let dropped = list.iter().any(|node| !kept.contains(node));
-        Merged { list: kept, before: dropped.then_some(list) }
+        list.clear();
+        list.extend(parent.filter(|parent| selected.iter().any(|n| n.node == *parent)));
+        list.extend(selected.iter().map(|n| n.node).filter(|node| parent != Some(*node)));
     }
 }
 
@@ -304,7 +314,8 @@ mod tests {
 
     #[test]
     fn the_graph_does_not_depend_on_the_number_of_threads() {
-        let build = |threads| Build::new(Plane::random(2_000, 1), PARAMS).insert(batch_limit, threads).fill(threads);
+        let build =
+            |threads| Build::new(Plane::random(2_000, 1), PARAMS).insert(batch_limit, threads).fill(threads);
         let one = build(1);
         for threads in [2, 3, 8] {
             let other = build(threads);
@@ -343,15 +354,5 @@ mod tests {
         };
         let (together, one_by_one) = (found(400), found(1));
         assert!(together >= one_by_one && together > 1_900, "{together} together, {one_by_one} one by one");
-    }
-
-    #[test]
-    fn every_new_node_links_to_its_nearest_older_one() {
-        let build = Build::new(Plane::random(300, 8), Params { m: 16, m0: 96, ef_construction: 400 });
-        let build = build.insert(|_| 40, 1);
-        for node in 1..300 {
-            let nearest = build.space.sorted_around(node).into_iter().find(|n| n.node < node).unwrap();
-            assert!(build.lists.list(0, node).contains(&nearest.node), "node {node}");
-        }
     }
 }

@@ -9,7 +9,7 @@
 //! | `walk` | one layer; all layers | algorithms 2 and 5 |
 //! | `select_neighbors` | which candidates become links | algorithm 4, "heuristic 2" |
 //! | `insert` | a batch of nodes: plan, merge, write | algorithm 1 |
-//! | `attach` | what keeps every node reachable | |
+//! | `tree` | what keeps every node reachable | |
 //! | `fill` | the end of a bulk build: full lists, nearest first | |
 //! | `check` | proves the invariants | |
 //! | `queue`, `visited`, `neighbor`, `params` | parts of the above | |
@@ -20,7 +20,8 @@
 //!
 //! 1. A list holds at most `m` nodes, on layer 0 at most `m0`; no node twice, not the node itself.
 //! 2. A node in a list of layer `l` has a level of at least `l`.
-//! 3. On layer 0 every node can be reached from every other.
+//! 3. On layer 0 the first of a list is the node's parent (node 0 has none), and its parent has it in its own list.
+//!    It follows that every node can be reached from every other.
 //!
 //! The graph is a function of the vectors, their order and the batches: levels come from a hash, ties are broken
 //! by number, and what threads compute does not depend on their number.
@@ -30,7 +31,6 @@
 //! Lists may come from a damaged file and may change while a walk reads them. A walk skips what is no node, and
 //! meets each node once; so it ends, whatever it reads.
 
-mod attach;
 mod check;
 mod fill;
 mod insert;
@@ -41,6 +41,7 @@ mod queue;
 mod select_neighbors;
 #[cfg(test)]
 mod testing;
+mod tree;
 mod visited;
 mod walk;
 mod work;

@@ -58,10 +58,21 @@ mod tests {
 
     #[test]
     fn the_order_is_total_with_ties_by_node_and_nan_last() {
-        let distances =
-            [f32::NEG_INFINITY, -2.0, -f32::MIN_POSITIVE, -0.0, 0.0, 1e-45, 1.0, f32::MAX, f32::INFINITY, f32::NAN];
-        let mut all: Vec<Neighbor> =
-            (0..distances.len() * 3).map(|i| Neighbor { distance: distances[i * 7 % 10], node: i as u32 }).collect();
+        let distances = [
+            f32::NEG_INFINITY,
+            -2.0,
+            -f32::MIN_POSITIVE,
+            -0.0,
+            0.0,
+            1e-45,
+            1.0,
+            f32::MAX,
+            f32::INFINITY,
+            f32::NAN,
+        ];
+        let mut all: Vec<Neighbor> = (0..distances.len() * 3)
+            .map(|i| Neighbor { distance: distances[i * 7 % 10], node: i as u32 })
+            .collect();
         all.sort();
         for (i, three) in all.chunks(3).enumerate() {
             assert!(three.iter().all(|n| n.distance.to_bits() == distances[i].to_bits()), "{three:?}");

@@ -40,7 +40,7 @@ impl Params {
     /// further link.
     pub(super) fn keep(&self, layer: u8) -> usize {
         let bound = self.degree(layer);
-        { static K: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| std::env::var("KEEP").ok().and_then(|x| x.parse().ok()).unwrap_or(80)); (bound * *K / 100).max(2) }
+        bound - bound / 5
     }
 }
 

@@ -4,13 +4,14 @@
 //! moves nothing, whatever `ef` is, where a sorted array moves half of it. The price is that entries of one
 //! bucket come out in no order, and that the pool holds somewhat more than `ef`: it ends with a whole bucket.
 //!
-//! The range of the buckets is a guess from the first distances. A distance below it widens the range downward
-//! and sorts the entries in again; one above it shares the last bucket. So a wrong guess costs time and
-//! never a result, and negative distances are like any others.
+//! The range of the buckets is a guess from the first distances, corrected as better ones come in: a distance
+//! below it widens it downward, and once too many of the `ef` nearest share the last bucket it is fitted to what
+//! the pool holds. Each time the entries are sorted in again. So a wrong guess costs time and never a result,
+//! and negative distances, infinite ones and clusters far from everything are like any others.
 
 use super::{Neighbor, NodeId};
 
-const BUCKETS: usize = 4096;
+const BUCKETS: usize = 1024;
 const WORDS: usize = BUCKETS / 64;
 /// End of a bucket's chain.
 const END: u32 = u32::MAX;
@@ -44,6 +45,8 @@ pub(super) struct Queue {
     held: usize,
     /// Only distances below this one can enter.
     bound: f32,
+    /// `last` when the range was last found to be as good as it gets.
+    fitted: usize,
 }
 
 impl Default for Queue {
@@ -60,6 +63,7 @@ impl Default for Queue {
             last: BUCKETS - 1,
             held: 0,
             bound: f32::INFINITY,
+            fitted: BUCKETS,
         }
     }
 }
@@ -70,16 +74,17 @@ impl Queue {
     pub(super) fn reset(&mut self, ef: usize, smallest: f32, largest: f32) {
         self.entries.clear();
         self.ef = ef.max(1);
-        // Twice the spread on either side: the nearest are still to be found, and the first were near ones.
-        let spread = (largest - smallest).max(largest.abs() / 64.0).clamp(1e-30, f32::MAX / 16.0);
+        let spread = (largest - smallest).max(largest.abs() / 64.0).min(f32::MAX / 16.0);
         let below = (smallest - spread).max(f32::MIN);
-        self.low = if smallest >= 0.0 { below.max(0.0) } else { below };
-        self.set_width(largest.min(f32::MAX / 4.0) + spread - self.low);
+        let low = if smallest >= 0.0 { below.max(0.0) } else { below };
+        self.set_range(low, largest.min(f32::MAX / 4.0) + spread - low);
         self.empty_buckets();
     }
 
-    fn set_width(&mut self, width: f32) {
+    fn set_range(&mut self, low: f32, width: f32) {
+        self.low = low;
         self.scale = BUCKETS as f32 / width.clamp(1e-30, f32::MAX);
+        self.fitted = BUCKETS;
     }
 
     fn empty_buckets(&mut self) {
@@ -114,7 +119,12 @@ impl Queue {
         if bucket > self.last || (bucket == self.last && self.held >= 2 * self.ef) {
             return;
         }
-        self.entries.push(Entry { distance: neighbor.distance, node: neighbor.node, next: END, popped: false });
+        self.entries.push(Entry {
+            distance: neighbor.distance,
+            node: neighbor.node,
+            next: END,
+            popped: false,
+        });
         self.link(self.entries.len() - 1, bucket);
     }
 
@@ -136,24 +146,51 @@ impl Queue {
     /// Forgets the farthest buckets while `ef` entries remain without them. Call after each group of pushes.
     #[inline(always)]
     pub(super) fn trim(&mut self) {
-        if self.held - (self.counts[self.last % BUCKETS] as usize) < self.ef {
-            return;
+        let last = self.counts[self.last % BUCKETS] as usize;
+        if self.held - last >= self.ef {
+            self.lower();
+        } else if self.held >= self.ef && last > self.ef / 8 + 8 && self.fitted != self.last {
+            self.fit();
         }
+    }
+
+    fn lower(&mut self) {
         while self.held - (self.counts[self.last % BUCKETS] as usize) >= self.ef {
             self.held -= self.counts[self.last % BUCKETS] as usize;
             self.last -= 1;
         }
-        self.bound = self.low + (self.last + 1) as f32 / self.scale;
+        if self.last < BUCKETS - 1 {
+            self.bound = self.low + (self.last + 1) as f32 / self.scale;
+        }
     }
 
-    /// A distance below the range: widens it to at least twice its size and sorts the entries in again.
+    /// A distance below the range: widens it to at least twice its size.
     #[cold]
     #[inline(never)]
     fn widen(&mut self, distance: f32) {
         let high = (self.low + BUCKETS as f32 / self.scale).min(f32::MAX);
+        let low = (distance - (high - distance)).max(f32::MIN);
+        self.rescale(low, high - low);
+    }
+
+    /// Fits the range to the entries, with half of it below them, if that gives finer buckets.
+    #[cold]
+    #[inline(never)]
+    fn fit(&mut self) {
+        let held = self.entries.iter().map(|entry| entry.distance).filter(|d| self.bucket(*d) <= self.last);
+        let (low, high) = held.fold((f32::MAX, f32::MIN), |(low, high), d| (low.min(d), high.max(d)));
+        let width = (high - low).min(f32::MAX / 2.0) * 2.0;
+        let beyond = self.last == BUCKETS - 1 && high > self.low + BUCKETS as f32 / self.scale;
+        if high > low && (beyond || width * self.scale < BUCKETS as f32 / 2.0) {
+            self.rescale((high - width).max(f32::MIN), width);
+        }
+        self.fitted = self.last;
+    }
+
+    /// Changes the range and sorts in again what is not forgotten.
+    fn rescale(&mut self, low: f32, width: f32) {
         let (old_low, old_scale, old_last) = (self.low, self.scale, self.last);
-        self.low = (distance - (high - distance)).max(f32::MIN);
-        self.set_width(high - self.low);
+        self.set_range(low, width);
         self.empty_buckets();
         let mut kept = 0;
         for i in 0..self.entries.len() {
@@ -166,7 +203,7 @@ impl Queue {
             }
         }
         self.entries.truncate(kept);
-        self.trim();
+        self.lower();
     }
 
     /// The bucket the next entry comes from.
@@ -229,8 +266,11 @@ mod tests {
     }
 
     fn nearest(distances: &[f32], ef: usize) -> Vec<Neighbor> {
-        let mut all: Vec<Neighbor> =
-            distances.iter().enumerate().map(|(i, &distance)| Neighbor { distance, node: i as u32 }).collect();
+        let mut all: Vec<Neighbor> = distances
+            .iter()
+            .enumerate()
+            .map(|(i, &distance)| Neighbor { distance, node: i as u32 })
+            .collect();
         all.sort();
         all.truncate(ef);
         all
@@ -267,7 +307,10 @@ mod tests {
                 assert_eq!(out.len(), expected.len(), "shape {shape} ef {ef}");
                 for (got, expected) in out.iter().zip(&expected) {
                     let off = got.distance - expected.distance;
-                    assert!(off >= 0.0 && (off <= width || off.is_infinite()), "shape {shape} ef {ef}: {got:?} {expected:?}");
+                    assert!(
+                        off >= 0.0 && (off <= width || off.is_infinite()),
+                        "shape {shape} ef {ef}: {got:?} {expected:?}"
+                    );
                 }
             }
         }

@@ -1,34 +1,39 @@
 //! Which candidates become links: the heuristic 2 of the HNSW paper, on all layers.
 
 use super::walk::finite;
-use super::{Neighbor, Point, Space};
+use super::{Neighbor, NodeId, Point, Space};
 
 /// Selects up to `bound` of `candidates`, which are sorted nearest first, into `selected`, in the same order.
 ///
 /// A candidate is passed over when a selected one is nearer to it than the node itself is: a walk gets there by
 /// way of that one. So it is when all three are equally far from each other, which is what copies of one vector
-/// are: a list holds one of them, and the rest of it leads elsewhere.
+/// are: a list holds one of them, and the rest of it leads elsewhere. A `fixed` node is always selected, and may
+/// make it more than `bound`.
 #[inline(always)]
 pub(super) fn select_neighbors<S: Space>(
     space: &S,
     candidates: &[Neighbor],
     bound: usize,
+    fixed: impl Fn(NodeId) -> bool,
     selected: &mut Vec<Neighbor>,
 ) {
     selected.clear();
     let mut buffer = S::Buffer::default();
     for candidate in candidates {
-        if selected.len() >= bound {
-            return;
-        }
-        if !is_covered(space, *candidate, selected, &mut buffer) {
+        let room = selected.len() < bound;
+        if fixed(candidate.node) || (room && !is_covered(space, *candidate, selected, &mut buffer)) {
             selected.push(*candidate);
         }
     }
 }
 
 #[inline(always)]
-fn is_covered<S: Space>(space: &S, candidate: Neighbor, selected: &[Neighbor], buffer: &mut S::Buffer) -> bool {
+fn is_covered<S: Space>(
+    space: &S,
+    candidate: Neighbor,
+    selected: &[Neighbor],
+    buffer: &mut S::Buffer,
+) -> bool {
     if selected.is_empty() {
         return false;
     }
@@ -75,7 +80,7 @@ mod tests {
             candidates.truncate(60);
             for bound in [1, 2, 5, 16, 100] {
                 let mut selected = Vec::new();
-                select_neighbors(&space, &candidates, bound, &mut selected);
+                select_neighbors(&space, &candidates, bound, |_| false, &mut selected);
                 assert_eq!(selected, slow(&space, &candidates, bound), "node {node} bound {bound}");
             }
         }
@@ -87,7 +92,7 @@ mod tests {
         points.extend([[1.0, 0.0], [-1.0, 0.5], [0.0, -2.0]]);
         let space = Plane::new(points);
         let mut selected = Vec::new();
-        select_neighbors(&space, &space.sorted_around(0), 16, &mut selected);
+        select_neighbors(&space, &space.sorted_around(0), 16, |_| false, &mut selected);
         assert_eq!(selected.iter().filter(|n| n.distance == 0.0).count(), 1);
         assert_eq!(selected.len(), 4, "{selected:?}");
     }
@@ -96,7 +101,7 @@ mod tests {
     fn infinite_distances_are_copies_of_each_other() {
         let space = Plane::new(vec![[f32::MAX, 0.0], [-f32::MAX, 0.0], [0.0, f32::MAX], [0.0, -f32::MAX]]);
         let mut selected = Vec::new();
-        select_neighbors(&space, &space.sorted_around(0), 16, &mut selected);
+        select_neighbors(&space, &space.sorted_around(0), 16, |_| false, &mut selected);
         assert_eq!(selected.len(), 1);
     }
 }

@@ -161,7 +161,9 @@ impl Build {
             let count = batch(first as usize).min(self.space.points.len() - first as usize) as u32;
             self.lists.grow(first + count);
             let Build { space, lists, params, entry } = &mut self;
-            *entry = Some(insert_batch(space, lists, first, count, *entry, params, threads, &mut scratch).unwrap());
+            *entry = Some(
+                insert_batch(space, lists, first, count, *entry, params, threads, &mut scratch).unwrap(),
+            );
         }
         self
     }

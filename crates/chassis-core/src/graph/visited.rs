@@ -43,24 +43,6 @@ impl Visited {
         fresh
     }
 
-    /// Takes a node out and says whether it was in the set.
-    #[inline(always)]
-    pub(super) fn remove(&mut self, node: NodeId) -> bool {
-        if node >= self.count {
-            return false;
-        }
-        let tag = &mut self.tags[node as usize];
-        let held = *tag == self.epoch;
-        *tag = 0;
-        held
-    }
-
-    /// Whether a node is in the set.
-    #[inline(always)]
-    pub(super) fn contains(&self, node: NodeId) -> bool {
-        self.tags[node.min(self.count) as usize] == self.epoch
-    }
-
     /// Writes the nodes of a list that were not in the set to the front of `out`, adds them, and returns how many
     /// there were. No branch depends on whether a node was met: that is as good as random.
     #[inline(always)]
@@ -98,7 +80,7 @@ mod tests {
             let len = visited.gather(&list, &mut out);
             assert_eq!(out[..len], [3, 0, 9, 99, 5], "round {round}");
             assert_eq!(visited.gather(&list, &mut out), 0);
-            assert!(visited.contains(3) && !visited.contains(4));
+            assert!(!visited.insert(3) && visited.insert(4));
         }
         visited.clear(101);
         assert_eq!(visited.gather(&list[3..4], &mut out), 1, "node 100 exists now");

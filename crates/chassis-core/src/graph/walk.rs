@@ -80,7 +80,7 @@ fn list<L: Lists>(lists: &L, layer: u8, node: NodeId) -> &[AtomicU32] {
 /// The memory of one search at a time. Kept and used again, it allocates nothing.
 #[derive(Default)]
 pub struct Walk {
-    pub(super) visited: Visited,
+    visited: Visited,
     queue: Queue,
     batch: Batch,
     nearest: Vec<Neighbor>,
@@ -175,7 +175,10 @@ impl Walk {
     /// Fills `nearest` with the `ef` nodes of one layer nearest to `point`, as far as a walk from `start` finds
     /// them. `far` is a distance that is large for this point; it helps to guess the range.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "the innermost call; a struct would hide what the loop reads")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the innermost call; a struct would hide what the loop reads"
+    )]
     pub(super) fn search_layer<P: Point, L: Lists>(
         &mut self,
         point: &P,
@@ -252,7 +255,8 @@ mod tests {
                 let point = build.space.point(node, &mut buffer);
                 let nearest = walk.search(&point, &build.lists, build.entry.unwrap(), 3_000, ef);
                 assert!(nearest.is_sorted() && nearest.len() == ef);
-                let all = (0..3_000).map(|other| Neighbor { distance: build.space.distance(node, other), node: other });
+                let all = (0..3_000)
+                    .map(|other| Neighbor { distance: build.space.distance(node, other), node: other });
                 let mut truth: Vec<Neighbor> = all.collect();
                 truth.sort();
                 wanted += ef.min(10);
@@ -268,7 +272,8 @@ mod tests {
         let mut lists = MemoryLists::new(&PARAMS);
         lists.grow(200);
         for node in 0..200u32 {
-            let list: Vec<NodeId> = (0..16).map(|i| node.wrapping_mul(2_654_435_761).wrapping_add(i * i * 977)).collect();
+            let list: Vec<NodeId> =
+                (0..16).map(|i| node.wrapping_mul(2_654_435_761).wrapping_add(i * i * 977)).collect();
             let list: Vec<NodeId> = list.iter().map(|id| if id % 3 == 0 { *id } else { id % 300 }).collect();
             lists.write(0, node, &list);
         }

@@ -89,10 +89,18 @@ impl Inner {
             let record = nodes::record(view, node)?;
             let expected = graph::level_of(node, self.params.m);
             if record.level != expected {
-                report.add("level", format!("node {node}"), format!("level {}, not {expected}", record.level));
+                report.add(
+                    "level",
+                    format!("node {node}"),
+                    format!("level {}, not {expected}", record.level),
+                );
             }
             if record.level > 0 && record.upper as u64 != upper {
-                report.add("upper-slot", format!("node {node}"), format!("slot {}, not {upper}", record.upper));
+                report.add(
+                    "upper-slot",
+                    format!("node {node}"),
+                    format!("slot {}, not {upper}", record.upper),
+                );
             }
             upper += record.level as u64;
             if !nodes::is_live(view, node)? {
@@ -105,10 +113,18 @@ impl Inner {
             }
         }
         if live != view.live_count() {
-            report.add("live-count", "meta".into(), format!("{} live nodes, {live} found", view.live_count()));
+            report.add(
+                "live-count",
+                "meta".into(),
+                format!("{} live nodes, {live} found", view.live_count()),
+            );
         }
         if upper != published.upper_count {
-            report.add("upper-count", "meta".into(), format!("{} upper slots, {upper} found", published.upper_count));
+            report.add(
+                "upper-count",
+                "meta".into(),
+                format!("{} upper slots, {upper} found", published.upper_count),
+            );
         }
         if view.rows(Kind::Vectors).map_or(0, |rows| rows.len()) < view.node_count() as usize {
             report.add("vectors", "meta".into(), "fewer vectors than nodes".into());

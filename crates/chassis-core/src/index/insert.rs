@@ -10,15 +10,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::neighbors;
-use crate::graph::{self, Lists, NodeId};
+use crate::graph::{self, NodeId};
 use crate::index::nodes::{self, Record};
 use crate::index::options::{BatchOptions, IdType, MAX_PAYLOAD, Metric};
 use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, VectorSpace};
 use crate::index::{Id, Inner, ids};
+use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Published, Txn, View, ids as tree};
 
 /// The largest number of nodes, so that `NONE` is never one.
 const MAX_NODES: u64 = u32::MAX as u64 - 1;
+
+/// A call that adds at least this many rows is a bulk build, and ends by filling all neighbor lists, …
+const BULK_ROWS: usize = 1_000;
+/// … if its rows are at least this share of the index: one in four.
+const BULK_SHARE: usize = 4;
 
 /// One batch, checked and ready.
 struct Batch<'a> {
@@ -37,7 +43,10 @@ impl Inner {
         let mut txn = self.store.txn()?;
         let view = txn.view().clone();
         if view.node_count() as u64 + batch.rows as u64 > MAX_NODES {
-            return Err(Error::new(ErrorKind::CapacityExceeded, format!("an index holds at most {MAX_NODES} records")));
+            return Err(Error::new(
+                ErrorKind::CapacityExceeded,
+                format!("an index holds at most {MAX_NODES} records"),
+            ));
         }
         let ids = assign_ids(&view, &batch, self.id_type)?;
         if batch.rows == 0 {
@@ -49,7 +58,12 @@ impl Inner {
         Ok(ids)
     }
 
-    fn check_batch<'a>(&self, vectors: &'a [f32], dimensions: usize, options: &BatchOptions<'a>) -> Result<Batch<'a>> {
+    fn check_batch<'a>(
+        &self,
+        vectors: &'a [f32],
+        dimensions: usize,
+        options: &BatchOptions<'a>,
+    ) -> Result<Batch<'a>> {
         if !vectors.len().is_multiple_of(dimensions) {
             return Err(Error::new(
                 ErrorKind::DimensionMismatch,
@@ -64,7 +78,10 @@ impl Inner {
             same_length("ids", ids.len(), rows)?;
             ids.iter().try_for_each(|id| ids::validate(id, self.id_type))?;
         } else if self.id_type == IdType::String && rows > 0 {
-            return Err(Error::new(ErrorKind::InvalidId, "an index with string ids needs an id for each vector"));
+            return Err(Error::new(
+                ErrorKind::InvalidId,
+                "an index with string ids needs an id for each vector",
+            ));
         }
         if let Some(payloads) = options.payloads {
             same_length("payloads", payloads.len(), rows)?;
@@ -79,42 +96,106 @@ impl Inner {
     }
 
     /// Places and links every row, a frozen-graph batch at a time.
-    fn link_all(&self, txn: &mut Txn<'_>, batch: &Batch<'_>, ids: &[Id], options: &BatchOptions<'_>) -> Result<()> {
+    fn link_all(
+        &self,
+        txn: &mut Txn<'_>,
+        batch: &Batch<'_>,
+        ids: &[Id],
+        options: &BatchOptions<'_>,
+    ) -> Result<()> {
         let threads = options.threads.unwrap_or_else(crate::index::default_threads).max(1);
         let mut done = 0;
         while done < batch.rows {
             if options.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-                return Err(Error::new(ErrorKind::Cancelled, format!("cancelled after {done} of {} rows", batch.rows)));
+                return Err(Error::new(
+                    ErrorKind::Cancelled,
+                    format!("cancelled after {done} of {} rows", batch.rows),
+                ));
             }
             let linked = txn.view().node_count();
             let size = graph::batch_limit(linked as usize).min(batch.rows - done);
-            for row in done..done + size {
-                place(txn, batch, &ids[row], row, linked + (row - done) as u32, self.params.m)?;
+            for (i, id) in ids[done..done + size].iter().enumerate() {
+                place(txn, batch, id, done + i, linked + i as u32, self.params.m)?;
             }
-            let entry = match self.metric {
-                Metric::L2 => self.link::<L2>(txn, linked, size as u32, threads),
-                Metric::Ip => self.link::<Ip>(txn, linked, size as u32, threads),
-                Metric::Cosine => self.link::<Cosine>(txn, linked, size as u32, threads),
-            }?;
+            let entry = self.link(txn, Task::Insert { first: linked, count: size as u32 }, threads)?;
             let now = txn.view().published();
-            txn.publish(Published { node_count: linked + size as u32, entry: Some(entry), ..now });
+            txn.publish(Published { node_count: linked + size as u32, entry, ..now });
             done += size;
             if let Some(progress) = options.progress {
                 progress(done, batch.rows);
             }
         }
+        if batch.rows >= BULK_ROWS && batch.rows * BULK_SHARE >= txn.view().node_count() as usize {
+            self.link(txn, Task::Fill, threads)?;
+        }
         Ok(())
     }
 
-    fn link<M: Measure>(&self, txn: &mut Txn<'_>, first: NodeId, count: u32, threads: usize) -> Result<(NodeId, u8)> {
+    fn link(&self, txn: &mut Txn<'_>, task: Task, threads: usize) -> Result<Option<(NodeId, u8)>> {
+        match self.metric {
+            Metric::L2 => self.link_by::<L2>(txn, task, threads),
+            Metric::Ip => self.link_by::<Ip>(txn, task, threads),
+            Metric::Cosine => self.link_by::<Cosine>(txn, task, threads),
+        }
+    }
+
+    fn link_by<M: Measure>(
+        &self,
+        txn: &mut Txn<'_>,
+        task: Task,
+        threads: usize,
+    ) -> Result<Option<(NodeId, u8)>> {
         let view = txn.view().clone();
-        let entry = view.entry();
-        let space = VectorSpace::<M>::new(&view)?;
-        let mut links = Links { lists: ListsView::new(&view), txn };
-        let mut walks = self.walks.take();
-        let linked = graph::insert_batch(&space, &mut links, first, count, entry, &self.params, threads, &mut walks);
-        self.walks.put(walks);
+        let links = Links { lists: ListsView::new(&view), txn };
+        let mut scratch = self.walks.take();
+        let measure = std::marker::PhantomData::<M>;
+        let (view, params) = (&view, &self.params);
+        let linked =
+            kernels::dispatch(Link { view, links, task, params, threads, scratch: &mut scratch, measure });
+        self.walks.put(scratch);
         linked
+    }
+}
+
+/// What is done to the graph.
+#[derive(Clone, Copy)]
+enum Task {
+    /// Links a batch of placed nodes.
+    Insert { first: NodeId, count: u32 },
+    /// Fills the lists.
+    Fill,
+}
+
+/// A task with all it needs.
+struct Link<'a, 't, M> {
+    view: &'a View,
+    links: Links<'a, 't>,
+    task: Task,
+    params: &'a graph::Params,
+    threads: usize,
+    scratch: &'a mut Vec<graph::BuildScratch>,
+    measure: std::marker::PhantomData<M>,
+}
+
+impl<M: Measure> WithLanes for Link<'_, '_, M> {
+    type Output = Result<Option<(NodeId, u8)>>;
+
+    fn call<L: Lanes>(self, lanes: L) -> Self::Output {
+        let Link { view, mut links, task, params, threads, scratch, .. } = self;
+        let space = VectorSpace::<L, M>::new(lanes, view)?;
+        let entry = match task {
+            Task::Insert { first, count } => {
+                let entry = view.entry();
+                Some(graph::insert_batch(&space, &mut links, first, count, entry, params, threads, scratch)?)
+            }
+            Task::Fill => {
+                graph::fill(&space, &mut links, view.node_count(), params, threads, scratch)?;
+                view.entry()
+            }
+        };
+        space.outcome()?;
+        links.lists.outcome()?;
+        Ok(entry)
     }
 }
 
@@ -125,21 +206,35 @@ pub(crate) fn check_vector(
     kind: ErrorKind,
     name: impl Fn() -> String,
 ) -> Result<()> {
-    let mut norm2 = 0.0f64;
-    for (position, &value) in vector.iter().enumerate() {
-        if !value.is_finite() {
-            return Err(Error::new(kind, format!("{} has {value} at position {position}", name())));
-        }
-        norm2 += value as f64 * value as f64;
+    // Without a branch per component both passes are vectorized; the slow pass only names the culprit.
+    if !vector.iter().fold(true, |finite, v| finite & v.is_finite()) {
+        let bad = vector.iter().enumerate().find(|(_, v)| !v.is_finite());
+        let (position, value) = bad.map_or((0, f32::NAN), |(i, v)| (i, *v));
+        return Err(Error::new(kind, format!("{} has {value} at position {position}", name())));
     }
-    if metric == Metric::Cosine && norm2.sqrt() < MIN_NORM {
+    if metric != Metric::Cosine {
+        return Ok(());
+    }
+    let mut sums = [0.0f64; 8];
+    for part in vector.chunks(8) {
+        part.iter().zip(&mut sums).for_each(|(&v, sum)| *sum += v as f64 * v as f64);
+    }
+    let norm2: f64 = sums.iter().sum();
+    if norm2.sqrt() < MIN_NORM {
         return Err(Error::new(
             ErrorKind::ZeroNorm,
-            format!("{} has length {:e}; the cosine metric needs at least {MIN_NORM:e}", name(), norm2.sqrt()),
+            format!(
+                "{} has length {:e}; the cosine metric needs at least {MIN_NORM:e}",
+                name(),
+                norm2.sqrt()
+            ),
         ));
     }
-    if metric == Metric::Cosine && norm2.sqrt() > MAX_NORM {
-        return Err(Error::new(kind, format!("{} has length {:e}; at most {MAX_NORM:e}", name(), norm2.sqrt())));
+    if norm2.sqrt() > MAX_NORM {
+        return Err(Error::new(
+            kind,
+            format!("{} has length {:e}; at most {MAX_NORM:e}", name(), norm2.sqrt()),
+        ));
     }
     Ok(())
 }
@@ -301,7 +396,8 @@ impl graph::LinkWriter for Links<'_, '_> {
     fn prepare(&mut self, targets: &[(u8, NodeId)]) -> Result<()> {
         self.lists.outcome()?;
         for &(layer, node) in targets {
-            let (kind, page, _) = self.slot(layer, node).ok_or_else(|| Error::corrupt(format!("node {node}")))?;
+            let (kind, page, _) =
+                self.slot(layer, node).ok_or_else(|| Error::corrupt(format!("node {node}")))?;
             self.txn.edit(kind, page)?;
         }
         Ok(())

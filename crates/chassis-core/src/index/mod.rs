@@ -37,8 +37,9 @@ use crate::storage::{self, Kind, OpenMode, OpenTuning, Store, Vfs};
 pub use check::{CheckLevel, CheckReport, Problem};
 pub use ids::Id;
 pub use options::{
-    BatchOptions, DEFAULT_EF_CONSTRUCTION, DEFAULT_EF_SEARCH, DEFAULT_K, DEFAULT_M, EXACT_BELOW, IdType, MAX_DIMENSIONS,
-    MAX_EF, MAX_MODEL, MAX_PAYLOAD, MAX_STRING_ID, Metric, Mode, OpenOptions, Quantization, SearchOptions, similarity,
+    BatchOptions, DEFAULT_EF_CONSTRUCTION, DEFAULT_EF_SEARCH, DEFAULT_K, DEFAULT_M, EXACT_BELOW, IdType,
+    MAX_DIMENSIONS, MAX_EF, MAX_MODEL, MAX_PAYLOAD, MAX_STRING_ID, Metric, Mode, OpenOptions, Quantization,
+    SearchOptions, similarity,
 };
 pub use search::Hits;
 
@@ -276,7 +277,10 @@ impl VectorIndex {
         let view = inner.store.view();
         let rows = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
         let row = kernels::f32s(rows.get_verified(node as usize)?);
-        let vector = row.get(..inner.header.dimensions as usize).ok_or_else(|| Error::corrupt("a short row"))?.to_vec();
+        let vector = row
+            .get(..inner.header.dimensions as usize)
+            .ok_or_else(|| Error::corrupt("a short row"))?
+            .to_vec();
         let record = nodes::record(&view, node)?;
         let payload = match record.payload_len {
             Some(len) => Some(ids::read_heap(&view, record.payload, len as usize)?),
@@ -480,7 +484,9 @@ fn differs<T: PartialEq + std::fmt::Debug>(field: &str, stated: Option<T>, file:
     match stated {
         Some(stated) if stated != file => Err(Error::new(
             ErrorKind::OptionMismatch,
-            format!("{field} is {stated:?} but the file was created with {file:?}; leave it out or create another file"),
+            format!(
+                "{field} is {stated:?} but the file was created with {file:?}; leave it out or create another file"
+            ),
         )),
         _ => Ok(()),
     }
@@ -496,7 +502,11 @@ fn check_options(options: &OpenOptions) -> Result<()> {
     if let Some(model) = &options.model
         && model.len() > MAX_MODEL
     {
-        return Err(options::invalid("model", format!("{} bytes long", model.len()), format!("up to {MAX_MODEL}")));
+        return Err(options::invalid(
+            "model",
+            format!("{} bytes long", model.len()),
+            format!("up to {MAX_MODEL}"),
+        ));
     }
     params_for(options).validate()
 }
@@ -511,9 +521,9 @@ fn params_for(options: &OpenOptions) -> graph::Params {
 }
 
 fn header_for(options: &OpenOptions) -> Result<Header> {
-    let dimensions = options
-        .dimensions
-        .ok_or_else(|| Error::new(ErrorKind::InvalidOption, "dimensions must be stated to create an index"))?;
+    let dimensions = options.dimensions.ok_or_else(|| {
+        Error::new(ErrorKind::InvalidOption, "dimensions must be stated to create an index")
+    })?;
     let params = params_for(options);
     Ok(Header {
         dimensions: dimensions as u32,

@@ -93,7 +93,14 @@ macro_rules! named {
 }
 named!(Metric, "metric", "l2" = L2 = 0, "ip" = Ip = 1, "cosine" = Cosine = 2);
 named!(IdType, "id type", "integer" = Integer = 0, "string" = String = 1);
-named!(Quantization, "quantization", "auto" = Auto = 0, "none" = None = 1, "8bit" = Bits8 = 2, "4bit" = Bits4 = 3);
+named!(
+    Quantization,
+    "quantization",
+    "auto" = Auto = 0,
+    "none" = None = 1,
+    "8bit" = Bits8 = 2,
+    "4bit" = Bits4 = 3
+);
 
 /// What [`open`](crate::VectorIndex::open) may do about a missing or present file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -193,11 +200,7 @@ impl SearchOptions {
 
 /// The error for an option outside its range.
 #[cold]
-pub(crate) fn invalid(
-    name: &str,
-    value: impl std::fmt::Display,
-    allowed: impl std::fmt::Display,
-) -> Error {
+pub(crate) fn invalid(name: &str, value: impl std::fmt::Display, allowed: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::InvalidOption, format!("{name} is {value}; allowed: {allowed}"))
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Neighbor, NodeId, Walk};
 use crate::index::insert::check_vector;
 use crate::index::options::{EXACT_BELOW, IdType, Metric, SearchOptions};
-use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, VectorPoint};
+use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, Unread, VectorPoint};
 use crate::index::{Id, Inner, ids, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, View};
@@ -120,7 +120,9 @@ impl Inner {
                 IdType::Integer => hits.ids.push(record.id),
                 IdType::String => match ids::of(view, self.id_type, &record)? {
                     Id::String(id) => hits.string_ids.push(id),
-                    Id::Integer(_) => return Err(Error::corrupt("an integer id in an index with string ids")),
+                    Id::Integer(_) => {
+                        return Err(Error::corrupt("an integer id in an index with string ids"));
+                    }
                 },
             }
             hits.distances.push(neighbor.distance);
@@ -135,7 +137,8 @@ impl<M: Measure> WithLanes for Job<'_, M> {
     #[inline(always)]
     fn call<L: Lanes>(self, lanes: L) -> Result<()> {
         let rows = self.view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
-        let point = VectorPoint::<L, M>::new(lanes, rows, self.query);
+        let failed = Unread::default();
+        let point = VectorPoint::<L, M>::new(lanes, rows, self.query, &failed);
         let Scratch { walk, found } = self.scratch;
         found.clear();
         let radius = self.options.radius.map_or(f32::INFINITY, M::begin);
@@ -144,9 +147,7 @@ impl<M: Measure> WithLanes for Job<'_, M> {
         } else {
             graph_search(self.view, &point, self.options.k, self.ef, walk, found)?;
         }
-        if point.failed() {
-            return Err(Error::corrupt("a stored vector cannot be read; run check"));
-        }
+        failed.outcome()?;
         for neighbor in found.iter_mut() {
             neighbor.distance = point.exact(neighbor.node);
         }

@@ -4,10 +4,10 @@
 //! Every id met here is range-checked by the page and row tables; what cannot be read counts as infinitely far
 //! (a point) or empty (a list), and the failure is kept so that the call fails with it instead of answering.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU32;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::neighbors;
 use crate::graph::{self, NodeId};
 use crate::index::nodes;
@@ -99,10 +99,41 @@ impl Measure for Cosine {
         std::array::from_fn(|i| 1.0 - dot[i] * inverse / norm2[i].sqrt())
     }
     fn finish(distance: f32) -> f32 {
-        distance
+        // Rounding may leave a cosine of equal directions just past 1.
+        distance.clamp(0.0, 2.0)
     }
     fn begin(distance: f32) -> f32 {
         distance
+    }
+}
+
+/// The first failure to read something that a walk took for empty or infinitely far. Kept, not tried again: a
+/// second try may succeed, and the walk would still have missed what it did not see.
+#[derive(Default)]
+pub(crate) struct Unread(OnceLock<Error>);
+
+impl Unread {
+    #[inline(always)]
+    fn note<T>(&self, outcome: Result<T>) -> Option<T> {
+        match outcome {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.keep(error);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep(&self, error: Error) {
+        // A failure after the first one adds nothing.
+        let _ = self.0.set(error);
+    }
+
+    /// The error the call should fail with, if there was one.
+    pub(crate) fn outcome(&self) -> Result<()> {
+        self.0.get().map_or(Ok(()), |error| Err(Error::new(error.kind(), error.message())))
     }
 }
 
@@ -115,8 +146,7 @@ pub(crate) struct ListsView<'a> {
     m0: usize,
     per_base: u32,
     per_upper: u32,
-    /// One past the layer-0 page that could not be read, 0 when all could.
-    failed: AtomicUsize,
+    failed: Unread,
 }
 
 impl<'a> ListsView<'a> {
@@ -130,7 +160,7 @@ impl<'a> ListsView<'a> {
             m0,
             per_base: neighbors::per_page(m0) as u32,
             per_upper: neighbors::per_page(m) as u32,
-            failed: AtomicUsize::new(0),
+            failed: Unread::default(),
         }
     }
 
@@ -141,10 +171,7 @@ impl<'a> ListsView<'a> {
 
     /// The error of a page that read as empty, if there was one.
     pub(crate) fn outcome(&self) -> Result<()> {
-        match self.failed.load(Ordering::Relaxed) {
-            0 => Ok(()),
-            page => self.base.get(page - 1).map(|_| ()),
-        }
+        self.failed.outcome()
     }
 
     /// Page and first word of a node's list on layer 0.
@@ -161,7 +188,7 @@ impl<'a> ListsView<'a> {
     /// Slot of a node's list on an upper layer.
     pub(crate) fn upper_index(&self, node: NodeId, layer: u8) -> Option<u32> {
         let (page, word) = nodes::place(node);
-        let page = self.nodes.get(page).ok()?;
+        let page = self.failed.note(self.nodes.get(page))?;
         let record = nodes::Record::read(page, word);
         if layer == 0 || layer > record.level {
             return None;
@@ -173,11 +200,7 @@ impl<'a> ListsView<'a> {
     #[cold]
     #[inline(never)]
     fn touch(&self, page: usize) -> Option<&'a Page> {
-        let found = self.base.get(page).ok();
-        if found.is_none() {
-            self.failed.store(page + 1, Ordering::Relaxed);
-        }
-        found
+        self.failed.note(self.base.get(page))
     }
 }
 
@@ -194,9 +217,9 @@ impl graph::Lists for ListsView<'_> {
     fn upper(&self, node: NodeId, layer: u8) -> &[AtomicU32] {
         let Some(slot) = self.upper_index(node, layer) else { return &[] };
         let (page, word) = self.upper_slot(slot);
-        match self.upper.get(page) {
-            Ok(page) => page.words().get(word..word + self.m).unwrap_or(&[]),
-            Err(_) => &[],
+        match self.failed.note(self.upper.get(page)) {
+            Some(page) => page.words().get(word..word + self.m).unwrap_or(&[]),
+            None => &[],
         }
     }
 
@@ -215,15 +238,19 @@ pub(crate) struct VectorPoint<'a, L: Lanes, M: Measure> {
     rows: &'a Rows,
     query: &'a [f32],
     prepared: f32,
-    failed: Cell<bool>,
+    failed: &'a Unread,
     measure: std::marker::PhantomData<M>,
 }
 
+/// Bytes of records to ask for ahead of the one being scored, between a few records and many.
+const AHEAD_BYTES: usize = 8192;
+
 impl<'a, L: Lanes, M: Measure> VectorPoint<'a, L, M> {
+    /// A query; `failed` is set when a row cannot be read.
     #[inline(always)]
-    pub(crate) fn new(lanes: L, rows: &'a Rows, query: &'a [f32]) -> Self {
+    pub(crate) fn new(lanes: L, rows: &'a Rows, query: &'a [f32], failed: &'a Unread) -> Self {
         let prepared = M::prepare(lanes, query);
-        VectorPoint { lanes, rows, query, prepared, failed: Cell::new(false), measure: std::marker::PhantomData }
+        VectorPoint { lanes, rows, query, prepared, failed, measure: std::marker::PhantomData }
     }
 
     #[inline(always)]
@@ -238,9 +265,7 @@ impl<'a, L: Lanes, M: Measure> VectorPoint<'a, L, M> {
     #[cold]
     #[inline(never)]
     fn touch(&self, node: NodeId) -> Option<&'a [u8]> {
-        let row = self.rows.get(node as usize).ok();
-        self.failed.set(self.failed.get() || row.is_none());
-        row
+        self.failed.note(self.rows.get(node as usize))
     }
 
     /// The exact distance of one node, as the scan computes it.
@@ -250,11 +275,6 @@ impl<'a, L: Lanes, M: Measure> VectorPoint<'a, L, M> {
             Some(v) => M::one(self.lanes, self.query, self.prepared, v),
             None => f32::INFINITY,
         }
-    }
-
-    /// Whether a row could not be read.
-    pub(crate) fn failed(&self) -> bool {
-        self.failed.get()
     }
 }
 
@@ -275,84 +295,69 @@ impl<L: Lanes, M: Measure> graph::Point for VectorPoint<'_, L, M> {
             self.lanes.prefetch(row);
         }
     }
+
+    #[inline(always)]
+    fn lookahead(&self) -> usize {
+        (AHEAD_BYTES / size_of_val(self.query).max(1)).clamp(4, 16)
+    }
 }
 
 /// All stored vectors, each of which may stand as the query: what building the graph needs.
-///
-/// Threads start outside any `target_feature` context, so each group of four is dispatched on its own: one
-/// indirect branch for four vectors.
-pub(crate) struct VectorSpace<'a, M: Measure> {
+pub(crate) struct VectorSpace<'a, L: Lanes, M: Measure> {
+    lanes: L,
     rows: &'a Rows,
     dimensions: usize,
+    failed: Unread,
     measure: std::marker::PhantomData<M>,
 }
 
-impl<'a, M: Measure> VectorSpace<'a, M> {
-    pub(crate) fn new(view: &'a View) -> Result<Self> {
-        let rows = view.rows(Kind::Vectors).ok_or_else(|| crate::Error::corrupt("no vectors object"))?;
-        Ok(VectorSpace { rows, dimensions: view.header().dimensions as usize, measure: std::marker::PhantomData })
-    }
-}
-
-/// A stored vector standing as the query.
-pub(crate) struct StoredPoint<'a, M: Measure> {
-    rows: &'a Rows,
-    query: &'a [f32],
-    prepared: f32,
-    measure: std::marker::PhantomData<M>,
-}
-
-struct Prepare<'a, M>(&'a [f32], std::marker::PhantomData<M>);
-impl<M: Measure> WithLanes for Prepare<'_, M> {
-    type Output = f32;
-    #[inline(always)]
-    fn call<L: Lanes>(self, lanes: L) -> f32 {
-        M::prepare(lanes, self.0)
-    }
-}
-
-struct Four<'a, 'b, M: Measure>(&'b StoredPoint<'a, M>, [NodeId; 4]);
-impl<M: Measure> WithLanes for Four<'_, '_, M> {
-    type Output = [f32; 4];
-    #[inline(always)]
-    fn call<L: Lanes>(self, lanes: L) -> [f32; 4] {
-        let point = VectorPoint::<L, M> {
+impl<'a, L: Lanes, M: Measure> VectorSpace<'a, L, M> {
+    pub(crate) fn new(lanes: L, view: &'a View) -> Result<Self> {
+        let rows = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let dimensions = view.header().dimensions as usize;
+        Ok(VectorSpace {
             lanes,
-            rows: self.0.rows,
-            query: self.0.query,
-            prepared: self.0.prepared,
-            failed: Cell::new(false),
+            rows,
+            dimensions,
+            failed: Unread::default(),
             measure: std::marker::PhantomData,
-        };
-        graph::Point::distance4(&point, self.1)
+        })
+    }
+
+    /// The error of a row that read as infinitely far, if there was one.
+    pub(crate) fn outcome(&self) -> Result<()> {
+        self.failed.outcome()
     }
 }
 
-impl<M: Measure> graph::Point for StoredPoint<'_, M> {
-    #[inline(always)]
-    fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
-        kernels::dispatch(Four(self, nodes))
-    }
+/// Graph work as kernel work.
+struct Enter<W>(W);
+
+impl<W: graph::Work> WithLanes for Enter<W> {
+    type Output = W::Output;
 
     #[inline(always)]
-    fn prefetch(&self, node: NodeId) {
-        if let Some(row) = self.rows.row(node as usize) {
-            kernels::prefetch(row);
-        }
+    fn call<L: Lanes>(self, _: L) -> W::Output {
+        self.0.call()
     }
 }
 
-impl<M: Measure> graph::Space for VectorSpace<'_, M> {
+impl<L: Lanes, M: Measure> graph::Space for VectorSpace<'_, L, M> {
     type Buffer = ();
     type Point<'p>
-        = StoredPoint<'p, M>
+        = VectorPoint<'p, L, M>
     where
         Self: 'p;
 
-    fn point<'p>(&'p self, node: NodeId, _: &'p mut ()) -> StoredPoint<'p, M> {
-        let row = self.rows.get(node as usize).map(kernels::f32s).unwrap_or(&[]);
+    #[inline(always)]
+    fn point<'p>(&'p self, node: NodeId, _: &'p mut ()) -> VectorPoint<'p, L, M> {
+        let row = self.failed.note(self.rows.get(node as usize)).map_or(&[][..], kernels::f32s);
         let query = row.get(..self.dimensions).unwrap_or(&[]);
-        let prepared = kernels::dispatch(Prepare::<M>(query, std::marker::PhantomData));
-        StoredPoint { rows: self.rows, query, prepared, measure: std::marker::PhantomData }
+        VectorPoint::new(self.lanes, self.rows, query, &self.failed)
+    }
+
+    #[inline(always)]
+    fn enter<W: graph::Work>(&self, work: W) -> W::Output {
+        self.lanes.run(Enter(work))
     }
 }

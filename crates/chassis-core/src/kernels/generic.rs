@@ -185,7 +185,8 @@ impl<S: Simd> Lanes for S {
 
     #[inline(always)]
     fn cosine_4(self, q: &[f32], v: [&[f32]; 4]) -> ([f32; 4], [f32; 4]) {
-        let [a, b, c, d] = [self.cosine(q, v[0]), self.cosine(q, v[1]), self.cosine(q, v[2]), self.cosine(q, v[3])];
+        let [a, b, c, d] =
+            [self.cosine(q, v[0]), self.cosine(q, v[1]), self.cosine(q, v[2]), self.cosine(q, v[3])];
         ([a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1])
     }
 

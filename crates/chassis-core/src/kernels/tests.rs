@@ -67,7 +67,8 @@ impl WithLanes for EdgeValues {
     #[inline(always)]
     fn call<L: Lanes>(self, lanes: L) {
         let denormal = f32::MIN_POSITIVE / 8.0;
-        let edges = [0.0, -0.0, denormal, -denormal, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN];
+        let edges =
+            [0.0, -0.0, denormal, -denormal, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN];
         for len in [1, 5, 8, 31, 32, 33, 40, 100] {
             for (i, &a) in edges.iter().enumerate() {
                 for &b in &edges {

@@ -2,7 +2,7 @@
 //!
 //! All loops are bounded by counts that were compared with the length of the file before.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BLOCK, FIRST_DATA_BLOCK, Meta, meta};
 use crate::storage::{Object, Store, View};
 
@@ -26,6 +26,8 @@ pub struct Verified {
     pub notes: Vec<Finding>,
     /// Blocks accounted for.
     pub blocks: u64,
+    /// A read that failed, which says nothing about what is in the file.
+    failure: Option<Error>,
 }
 
 /// Findings listed of each sort at most: a badly damaged file could name billions.
@@ -38,8 +40,12 @@ impl Verified {
         }
     }
 
-    fn damage(&mut self, code: &'static str, place: impl Into<String>, error: &Error) {
-        self.problem(code, place, error.message());
+    fn damage(&mut self, code: &'static str, place: impl Into<String>, error: Error) {
+        if error.kind() == ErrorKind::Io {
+            self.failure.get_or_insert(error);
+        } else {
+            self.problem(code, place, error.message());
+        }
     }
 
     fn note(&mut self, place: impl Into<String>, message: impl Into<String>) {
@@ -54,17 +60,18 @@ pub fn verify(store: &Store, units: bool) -> Result<Verified> {
     let view = store.view();
     let mut found = Verified::default();
     verify_front(store, &view, &mut found)?;
-    let mut owners = Owners { taken: vec![0; (view.meta().blocks as usize).div_ceil(64)], limit: view.meta().blocks };
+    let mut owners =
+        Owners { taken: vec![0; (view.meta().blocks as usize).div_ceil(64)], limit: view.meta().blocks };
     owners.take(view.meta().catalog.block, 1, "catalog", &mut found);
     for (kind, object) in view.objects() {
         verify_object(*kind, object, units, &mut owners, &mut found);
     }
     match store.free_runs() {
         Ok(runs) => runs.iter().for_each(|run| owners.take(run.start, run.blocks, "free list", &mut found)),
-        Err(error) => found.damage("free-list", "free list", &error),
+        Err(error) => found.damage("free-list", "free list", error),
     }
     owners.account(&mut found);
-    Ok(found)
+    found.failure.take().map_or(Ok(found), Err)
 }
 
 /// The blocks before the first data block.
@@ -72,16 +79,20 @@ fn verify_front(store: &Store, view: &View, found: &mut Verified) -> Result<()> 
     match store.stored_header() {
         Ok(header) if header == *view.header() => {}
         Ok(_) => found.problem("header", "block 0", "the header changed since the file was opened"),
-        Err(error) => found.damage("header", "block 0", &error),
+        Err(error) => found.damage("header", "block 0", error),
     }
     let mut block = vec![0u8; BLOCK];
     for number in 1..FIRST_DATA_BLOCK {
         store.read_block(number, &mut block)?;
         let is_meta = (1..5).contains(&number);
         let rest = if is_meta { &block[meta::LEN..] } else { &block[..] };
-        let whole = !is_meta || Meta::decode(&block, true).is_some() || block[..meta::LEN].iter().all(|b| *b == 0);
+        let whole =
+            !is_meta || Meta::decode(&block, true).is_some() || block[..meta::LEN].iter().all(|b| *b == 0);
         if !whole {
-            found.note(format!("block {number}"), "this copy of a commit record is torn; the next commits replace it");
+            found.note(
+                format!("block {number}"),
+                "this copy of a commit record is torn; the next commits replace it",
+            );
         }
         if rest.iter().any(|b| *b != 0) {
             found.note(format!("block {number}"), "reserved bytes are not zero");
@@ -101,7 +112,7 @@ fn verify_object(kind: u16, object: &Object, units: bool, owners: &mut Owners, f
             let entry = match tables.entry(level, number) {
                 Ok(entry) => entry,
                 Err(error) => {
-                    found.damage("table", place(), &error);
+                    found.damage("table", place(), error);
                     continue;
                 }
             };
@@ -115,7 +126,7 @@ fn verify_object(kind: u16, object: &Object, units: bool, owners: &mut Owners, f
                 _ => tables.verify_page(level, number),
             };
             if let Err(error) = outcome {
-                found.damage(if level == 0 { "unit" } else { "table" }, place(), &error);
+                found.damage(if level == 0 { "unit" } else { "table" }, place(), error);
             }
         }
     }
@@ -132,12 +143,20 @@ impl Owners {
         for block in start..start.saturating_add(blocks).min(self.limit) {
             let (word, bit) = ((block / 64) as usize, 1u64 << (block % 64));
             if self.taken[word] & bit != 0 || block < FIRST_DATA_BLOCK {
-                found.problem("block-twice", format!("block {block}"), format!("claimed again, by the {owner}"));
+                found.problem(
+                    "block-twice",
+                    format!("block {block}"),
+                    format!("claimed again, by the {owner}"),
+                );
             }
             self.taken[word] |= bit;
         }
         if start.saturating_add(blocks) > self.limit {
-            found.problem("block-range", format!("block {start}"), format!("the {owner} reaches past the commit"));
+            found.problem(
+                "block-range",
+                format!("block {start}"),
+                format!("the {owner} reaches past the commit"),
+            );
         }
     }
 
@@ -145,7 +164,11 @@ impl Owners {
         found.blocks = self.taken.iter().map(|word| word.count_ones() as u64).sum();
         let leaked = (self.limit - FIRST_DATA_BLOCK).saturating_sub(found.blocks);
         if leaked > 0 && found.problems.is_empty() {
-            found.problem("block-leaked", "free list", format!("{leaked} blocks are neither in use nor free"));
+            found.problem(
+                "block-leaked",
+                "free list",
+                format!("{leaked} blocks are neither in use nor free"),
+            );
         }
     }
 }

@@ -80,7 +80,8 @@ fn seal(shared: &Shared, writer: &mut Writer, meta: &Meta) -> Result<()> {
     });
     if let Err(cause) = written {
         writer.poisoned = Some("an earlier commit may or may not be durable");
-        let text = format!("commit {} may or may not be durable; close and open again to learn which", meta.txn);
+        let text =
+            format!("commit {} may or may not be durable; close and open again to learn which", meta.txn);
         return Err(Error::with_source(ErrorKind::CommitIndeterminate, text, cause));
     }
     writer.whole = [true; 2];
@@ -89,7 +90,8 @@ fn seal(shared: &Shared, writer: &mut Writer, meta: &Meta) -> Result<()> {
 
 /// Makes sure that the newest commit is on the medium before anything builds on it: a killed writer may have left
 /// it in the kernel's cache only. One copy of its record is written again, never both: a torn write must not take
-/// the last whole one. What is torn in the other slot is made void in the same step.
+/// the last whole one. What is torn in the other slot is made void in the same step. The first commit of a file makes
+/// its name durable as well: who created it may have been killed before that.
 fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     if writer.anchored {
         return Ok(());
@@ -105,9 +107,14 @@ fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     for block in writer.torn.iter().filter(|_| !tuning.has(Bug::KeepTornMetas)) {
         file.write_at(&metas::void(), block * BLOCK as u64)?;
     }
-    if let Err(cause) = file.barrier() {
+    let name = if meta.txn == 0 { shared.sync_name() } else { Ok(()) };
+    if let Err(cause) = name.and_then(|()| file.barrier()) {
         writer.poisoned = Some("the last commit could not be made durable");
-        return Err(Error::with_source(ErrorKind::Poisoned, "the last commit could not be made durable", cause));
+        return Err(Error::with_source(
+            ErrorKind::Poisoned,
+            "the last commit could not be made durable",
+            cause,
+        ));
     }
     writer.anchored = true;
     writer.whole = [true; 2];
@@ -292,7 +299,10 @@ impl<'a> Plan<'a> {
         for plan in objects {
             changes.push(self.write_object(plan, &mut out)?);
         }
-        let list = ObjectPlan { descriptor: self.list.descriptor.clone(), levels: std::mem::take(&mut self.list.levels) };
+        let list = ObjectPlan {
+            descriptor: self.list.descriptor.clone(),
+            levels: std::mem::take(&mut self.list.levels),
+        };
         changes.push(self.write_object(list, &mut out)?);
         let mut descriptors = Vec::new();
         for (kind, object) in self.writer.view.objects() {
@@ -342,17 +352,26 @@ impl<'a> Plan<'a> {
             below = entries;
         }
         plan.descriptor.root = below.first().map_or(Entry::default(), |(_, entry)| *entry);
-        let levels = plan.levels.iter().map(|level| level.iter().map(|(number, _)| *number).collect()).collect();
+        let levels =
+            plan.levels.iter().map(|level| level.iter().map(|(number, _)| *number).collect()).collect();
         Ok(Change { descriptor: plan.descriptor, levels })
     }
 
-    fn write_unit(&self, d: &Descriptor, number: u64, block: u64, out: &mut BlockWriter<'_>) -> Result<Entry> {
+    fn write_unit(
+        &self,
+        d: &Descriptor,
+        number: u64,
+        block: u64,
+        out: &mut BlockWriter<'_>,
+    ) -> Result<Entry> {
         let kind = d.kind as usize;
-        let lost = || Error::new(ErrorKind::Internal, format!("unit {number} of object kind {kind} is not private"));
+        let lost =
+            || Error::new(ErrorKind::Internal, format!("unit {number} of object kind {kind} is not private"));
         if d.kind == Kind::FreeList as u16 {
             let mut page = vec![0u8; BLOCK];
             let skip = number as usize * free::RUNS_PER_PAGE;
-            let runs: Vec<_> = self.space.runs().iter().skip(skip).take(free::RUNS_PER_PAGE).copied().collect();
+            let runs: Vec<_> =
+                self.space.runs().iter().skip(skip).take(free::RUNS_PER_PAGE).copied().collect();
             free::encode(&runs, &mut page);
             return self.sign(d, PageType::Content, 0, number, block, &mut page, out);
         }
@@ -382,7 +401,9 @@ impl<'a> Plan<'a> {
         let view = &self.writer.view;
         let fanout = view.header().fanout as u64;
         let mut bytes = vec![0u8; BLOCK];
-        let mut put = |slot: u64, entry: &Entry| entry.encode(&mut bytes, crate::format::PAGE_HEADER + slot as usize * 16);
+        let mut put = |slot: u64, entry: &Entry| {
+            entry.encode(&mut bytes, crate::format::PAGE_HEADER + slot as usize * 16)
+        };
         // The free list starts from nothing; other objects from the table page of the last commit.
         let old = view.objects().iter().find(|(kind, _)| *kind == d.kind && d.kind != Kind::FreeList as u16);
         if let Some(units) = old.map(|(_, object)| object.units()) {

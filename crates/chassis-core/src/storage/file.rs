@@ -54,7 +54,10 @@ impl Vfs for OsVfs {
             return Err(Error::new(ErrorKind::NotAFile, format!("{} is not a regular file", path.display())));
         }
         if write && sys::is_network(&file) && std::env::var_os("CHASSIS_ALLOW_NETWORK_FS").is_none() {
-            let text = format!("{} is on a network or user-space file system, where locks cannot be trusted", path.display());
+            let text = format!(
+                "{} is on a network or user-space file system, where locks cannot be trusted",
+                path.display()
+            );
             return Err(Error::new(ErrorKind::UnsupportedFilesystem, text));
         }
         Ok(Arc::new(OsFile { file }))
@@ -63,7 +66,8 @@ impl Vfs for OsVfs {
     fn create_new(&self, path: &Path) -> Result<Arc<dyn File>> {
         checked(path)?;
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW);
+        // Readable by whom the umask says, as any file: an index built by one user is often served by another.
+        options.read(true).write(true).create_new(true).custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW);
         let file = options.open(path).map_err(|e| failed("create", path, e))?;
         Ok(Arc::new(OsFile { file }))
     }
@@ -102,9 +106,10 @@ impl File for OsFile {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         self.file.read_exact_at(buf, offset).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                Error::new(ErrorKind::Truncated, format!("the file ends before byte {}", offset + buf.len() as u64))
-            }
+            io::ErrorKind::UnexpectedEof => Error::new(
+                ErrorKind::Truncated,
+                format!("the file ends before byte {}", offset + buf.len() as u64),
+            ),
             _ => Error::io("cannot read the file", e),
         })
     }
@@ -142,7 +147,8 @@ impl File for OsFile {
     fn map(&self, min_len: u64) -> Result<Arc<dyn MapView>> {
         // Address space is cheap and remapping is not: reserve well past the end, which Unix allows.
         let want = min_len.max(self.len()?).max(16 << 20).saturating_mul(2).next_power_of_two();
-        let map = FileMap::new(&self.file, want as usize).or_else(|_| FileMap::new(&self.file, min_len as usize));
+        let map =
+            FileMap::new(&self.file, want as usize).or_else(|_| FileMap::new(&self.file, min_len as usize));
         Ok(Arc::new(map.map_err(|e| Error::io("cannot map the file", e))?))
     }
 
@@ -152,7 +158,9 @@ impl File for OsFile {
     }
 
     fn unlock(&self, start: u64, len: u64) -> Result<()> {
-        sys::lock(&self.file, libc::F_UNLCK as _, start, len).map(|_| ()).map_err(|e| Error::io("cannot unlock", e))
+        sys::lock(&self.file, libc::F_UNLCK as _, start, len)
+            .map(|_| ())
+            .map_err(|e| Error::io("cannot unlock", e))
     }
 
     fn find_lock(&self, start: u64, len: u64) -> Result<Option<u64>> {

@@ -170,7 +170,9 @@ impl File for MemoryFile {
     fn find_lock(&self, start: u64, len: u64) -> Result<Option<u64>> {
         let state = lock(&self.inode.state);
         let mut others = state.locks.iter().filter(|l| l.0 != self.handle);
-        Ok(others.find(|l| l.1 < start.saturating_add(len) && start < l.1.saturating_add(l.2)).map(|l| l.1.max(start)))
+        Ok(others
+            .find(|l| l.1 < start.saturating_add(len) && start < l.1.saturating_add(l.2))
+            .map(|l| l.1.max(start)))
     }
 
     fn identity(&self) -> Result<(u64, u64)> {

@@ -4,8 +4,8 @@
 //! (invariant I4), so a whole copy can be believed wherever it lies.
 
 use crate::error::{Error, Result};
-use crate::format::meta::{self, Meta};
 use crate::format::BLOCK;
+use crate::format::meta::{self, Meta};
 use crate::storage::backend::File;
 use crate::storage::tuning::{Bug, OpenTuning};
 

@@ -112,7 +112,9 @@ unsafe impl Sync for Region {}
 impl Region {
     /// Zeroed memory of `len` bytes, taken from the system as it is touched.
     pub fn new(len: usize) -> Region {
-        let Ok(layout) = Layout::from_size_align(len.max(1), BLOCK) else { handle_alloc_error(Layout::new::<u8>()) };
+        let Ok(layout) = Layout::from_size_align(len.max(1), BLOCK) else {
+            handle_alloc_error(Layout::new::<u8>())
+        };
         // SAFETY: the layout is not of size zero.
         let memory = unsafe { alloc_zeroed(layout) };
         if memory.is_null() {
@@ -126,7 +128,13 @@ impl Region {
         let len = bytes.len().min(self.layout.size().saturating_sub(offset));
         // SAFETY: offset + len lies within the allocation, and `bytes` cannot overlap memory only we hand out
         // read-only. Readers of these bytes start only after the writer has published them.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.memory.add(offset.min(self.layout.size())), len) }
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.memory.add(offset.min(self.layout.size())),
+                len,
+            )
+        }
     }
 
     /// Copies components in as little-endian bytes; what does not fit is cut off.
@@ -141,7 +149,13 @@ impl Region {
         let len = out.len().min(self.layout.size().saturating_sub(offset));
         out[len..].fill(0);
         // SAFETY: offset + len lies within the allocation; `out` is exclusively borrowed.
-        unsafe { std::ptr::copy_nonoverlapping(self.memory.add(offset.min(self.layout.size())), out.as_mut_ptr(), len) }
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                self.memory.add(offset.min(self.layout.size())),
+                out.as_mut_ptr(),
+                len,
+            )
+        }
     }
 }
 
@@ -243,7 +257,8 @@ impl PtrTable {
 
     fn copy(&self, capacity: usize, keep: Keep, pointer: impl Fn(usize) -> Option<*mut u8>) -> PtrTable {
         let capacity = capacity.max(self.slots.len());
-        let slots = (0..capacity).map(|i| AtomicPtr::new(pointer(i).unwrap_or(std::ptr::null_mut()))).collect();
+        let slots =
+            (0..capacity).map(|i| AtomicPtr::new(pointer(i).unwrap_or(std::ptr::null_mut()))).collect();
         let private = (0..capacity).map(|i| AtomicBool::new(self.is_private(i))).collect();
         PtrTable { slots, private, keep: Mutex::new(keep) }
     }

@@ -146,7 +146,10 @@ impl Rows {
     pub fn read_bytes(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
         let end = offset.checked_add(len as u64).filter(|end| *end <= self.len() as u64);
         let (Some(end), 1) = (end, self.stride) else {
-            return Err(Error::corrupt(format!("{len} bytes at {offset} of the heap of {} bytes", self.len())));
+            return Err(Error::corrupt(format!(
+                "{len} bytes at {offset} of the heap of {} bytes",
+                self.len()
+            )));
         };
         let mut out = Vec::new();
         out.try_reserve_exact(len).map_err(|_| Error::corrupt(format!("{len} bytes in the heap")))?;
@@ -156,7 +159,9 @@ impl Rows {
             self.get(at)?;
             let (chunk, start) = self.place(at);
             let take = (self.chunk_bytes() - start).min(end as usize - at);
-            out.extend_from_slice(self.units.table().bytes(chunk, start, take).ok_or_else(|| self.missing(at))?);
+            out.extend_from_slice(
+                self.units.table().bytes(chunk, start, take).ok_or_else(|| self.missing(at))?,
+            );
             at += take;
         }
         Ok(out)
@@ -204,7 +209,9 @@ impl Object {
     pub(crate) fn verify_unit(&self, number: u64) -> Result<()> {
         match self {
             Object::Pages(pages) => pages.units.verify_page(0, number),
-            Object::Rows(rows) => rows.units.verify_chunk(number as usize, rows.committed_bytes(number as usize)),
+            Object::Rows(rows) => {
+                rows.units.verify_chunk(number as usize, rows.committed_bytes(number as usize))
+            }
         }
     }
 }

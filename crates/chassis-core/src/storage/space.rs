@@ -83,7 +83,10 @@ impl Space {
         let mut joined: Vec<Run> = Vec::with_capacity(self.runs.len());
         for run in self.runs.drain(..) {
             match joined.last_mut() {
-                Some(last) if last.end() == run.start && (last.freed == run.freed || last.freed.max(run.freed) < txn) => {
+                Some(last)
+                    if last.end() == run.start
+                        && (last.freed == run.freed || last.freed.max(run.freed) < txn) =>
+                {
                     last.blocks += run.blocks;
                     last.freed = last.freed.max(run.freed);
                 }

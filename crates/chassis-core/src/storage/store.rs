@@ -47,8 +47,6 @@ pub struct StoreStats {
 /// An open file.
 pub struct Store {
     shared: Shared,
-    vfs: Arc<dyn Vfs>,
-    path: PathBuf,
     pid: u32,
     read_only: bool,
     recovered: bool,
@@ -56,6 +54,8 @@ pub struct Store {
 
 /// What the store and its transactions share.
 pub(crate) struct Shared {
+    vfs: Arc<dyn Vfs>,
+    path: PathBuf,
     current: RwLock<Arc<View>>,
     /// Odd while the id tree changes.
     pub(crate) ids_changes: AtomicU64,
@@ -67,6 +67,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Makes the file's name durable.
+    pub(crate) fn sync_name(&self) -> Result<()> {
+        if self.source.tuning.has(Bug::NoDirSync) { Ok(()) } else { self.vfs.sync_dir(&self.path) }
+    }
+
     /// Makes a view the one that searches get.
     pub(crate) fn show(&self, view: &Arc<View>) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = view.clone();
@@ -80,7 +85,8 @@ impl Store {
         header.chunk_bytes = tuning.chunk_bytes.unwrap_or(header.chunk_bytes);
         let temporary = temporary_name(path);
         let file = vfs.create_new(&temporary)?;
-        let written = write_first_commit(file.as_ref(), &header, tuning).and_then(|()| vfs.rename_new(&temporary, path));
+        let written = write_first_commit(file.as_ref(), &header, tuning)
+            .and_then(|()| vfs.rename_new(&temporary, path));
         if let Err(error) = written {
             let _ = vfs.remove(&temporary);
             return Err(error);
@@ -112,8 +118,9 @@ impl Store {
         let skip_to = if recovered { file_len.div_ceil(BLOCK as u64) } else { 0 };
         let writer = (!read_only).then(|| Mutex::new(Writer::new(view.clone(), choice.whole, choice.torn)));
         let ids_changes = AtomicU64::new(0);
-        let shared = Shared { current: RwLock::new(view), ids_changes, source, pins, skip_to, writer };
-        Ok(Store { shared, vfs: vfs.clone(), path: path.to_owned(), pid: std::process::id(), read_only, recovered })
+        let (vfs, path, current) = (vfs.clone(), path.to_owned(), RwLock::new(view));
+        let shared = Shared { vfs, path, current, ids_changes, source, pins, skip_to, writer };
+        Ok(Store { shared, pid: std::process::id(), read_only, recovered })
     }
 
     /// The current state.
@@ -144,7 +151,10 @@ impl Store {
     /// Becomes the running transaction, after those of other threads.
     pub fn txn(&self) -> Result<Txn<'_>> {
         let Some(writer) = &self.shared.writer else {
-            return Err(Error::new(ErrorKind::ReadOnly, format!("{} is open read-only", self.path.display())));
+            return Err(Error::new(
+                ErrorKind::ReadOnly,
+                format!("{} is open read-only", self.shared.path.display()),
+            ));
         };
         if std::process::id() != self.pid {
             let text = "this handle belongs to the parent process; open the file again after fork()";
@@ -152,7 +162,9 @@ impl Store {
         }
         let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
         match writer.poisoned {
-            Some(why) => Err(Error::new(ErrorKind::Poisoned, format!("{why}; close the index and open it again"))),
+            Some(why) => {
+                Err(Error::new(ErrorKind::Poisoned, format!("{why}; close the index and open it again")))
+            }
             None => Ok(Txn { shared: &self.shared, writer }),
         }
     }
@@ -163,8 +175,8 @@ impl Store {
             return Ok(false);
         }
         let file = &self.shared.source.file;
-        if self.vfs.open(&self.path, Access::Read)?.identity()? != file.identity()? {
-            let text = format!("{} was replaced by another file; open it again", self.path.display());
+        if self.shared.vfs.open(&self.shared.path, Access::Read)?.identity()? != file.identity()? {
+            let text = format!("{} was replaced by another file; open it again", self.shared.path.display());
             return Err(Error::new(ErrorKind::Superseded, text));
         }
         let view = self.view();
@@ -238,7 +250,8 @@ fn write_first_commit(file: &dyn File, header: &Header, tuning: &OpenTuning) -> 
     objects.push(Descriptor::paged(Kind::FreeList));
     let mut bytes = vec![0u8; (FIRST_DATA_BLOCK as usize + 1) * BLOCK];
     bytes[..BLOCK].copy_from_slice(&header.encode());
-    let catalog = sign_catalog(&objects, FIRST_DATA_BLOCK, 0, &mut bytes[FIRST_DATA_BLOCK as usize * BLOCK..]);
+    let catalog =
+        sign_catalog(&objects, FIRST_DATA_BLOCK, 0, &mut bytes[FIRST_DATA_BLOCK as usize * BLOCK..]);
     let meta = Meta {
         txn: 0,
         previous: 0,
@@ -278,7 +291,10 @@ fn read_header(file: &dyn File, read_only: bool) -> Result<Header> {
     let mut block = vec![0u8; (file.len()? as usize).min(BLOCK)];
     file.read_at(&mut block, 0)?;
     if block.len() < BLOCK && block.starts_with(&format::header::MAGIC) {
-        return Err(Error::new(ErrorKind::Truncated, format!("the file has {} bytes, less than a header", block.len())));
+        return Err(Error::new(
+            ErrorKind::Truncated,
+            format!("the file has {} bytes, less than a header", block.len()),
+        ));
     }
     let header = UnverifiedHeader(&block).verify()?;
     if header.ro_compat != 0 && !read_only {

@@ -68,8 +68,16 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(view: Arc<View>, whole: [bool; 2], torn: Vec<u64>) -> Writer {
-        let mut writer =
-            Writer { view, pages: vec![], chunks: vec![], space: None, anchored: false, whole, torn, poisoned: None };
+        let mut writer = Writer {
+            view,
+            pages: vec![],
+            chunks: vec![],
+            space: None,
+            anchored: false,
+            whole,
+            torn,
+            poisoned: None,
+        };
         writer.forget();
         writer
     }
@@ -126,7 +134,8 @@ impl Txn<'_> {
             let text = format!("page {n} of {kind:?} would leave a gap after {count} pages");
             return Err(Error::new(ErrorKind::Internal, text));
         }
-        let page = if n == count { private_page(None) } else { private_page(Some(self.view().pages(kind).get(n)?)) };
+        let page =
+            if n == count { private_page(None) } else { private_page(Some(self.view().pages(kind).get(n)?)) };
         self.reserve(kind, n, self.view().pages(kind).units.table().capacity())?;
         let pages = self.writer.view.pages(kind);
         pages.units.table().set_page(n, &page);

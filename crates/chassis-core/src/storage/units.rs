@@ -136,7 +136,8 @@ impl Units {
     fn check_entry(&self, entry: Entry) -> Result<()> {
         let end = entry.block.saturating_add(entry.blocks as u64);
         if entry.is_empty() || entry.block < FIRST_DATA_BLOCK || end > self.limit {
-            let what = format!("object kind {} points to blocks {}..{end}", self.descriptor.kind, entry.block);
+            let what =
+                format!("object kind {} points to blocks {}..{end}", self.descriptor.kind, entry.block);
             return Err(Error::corrupt(what));
         }
         Ok(())
@@ -175,11 +176,15 @@ impl Units {
         let Expected { level, number, entry } = expected;
         self.check_entry(entry)?;
         if entry.blocks != 1 {
-            return Err(Error::corrupt(format!("a page of object kind {} has {} blocks", self.descriptor.kind, entry.blocks)));
+            return Err(Error::corrupt(format!(
+                "a page of object kind {} has {} blocks",
+                self.descriptor.kind, entry.blocks
+            )));
         }
         let offset = entry.block * BLOCK as u64;
         let map = self.source.reaching(offset + BLOCK as u64)?;
-        let bytes = map_bytes(map.as_ref(), offset, BLOCK).ok_or_else(|| Error::corrupt("a block past the map"))?;
+        let bytes =
+            map_bytes(map.as_ref(), offset, BLOCK).ok_or_else(|| Error::corrupt("a block past the map"))?;
         let page_type = if level == 0 { PageType::Content } else { PageType::Table };
         let mut header =
             PageHeader { page_type, kind: self.descriptor.kind, number, birth: entry.birth as u64, level };
@@ -193,7 +198,10 @@ impl Units {
         }
         header.verify(bytes)?;
         if get_u32(bytes, 0) != entry.crc {
-            let what = format!("page {number} of object kind {} is not the one its parent means", self.descriptor.kind);
+            let what = format!(
+                "page {number} of object kind {} is not the one its parent means",
+                self.descriptor.kind
+            );
             return Err(Error::corrupt(what));
         }
         Ok(map)
@@ -213,7 +221,8 @@ impl Units {
     fn chunk(&self, number: usize, used: usize) -> Result<(Entry, Arc<dyn MapView>)> {
         let entry = self.entry(0, number as u64)?;
         if entry.blocks as usize != used.div_ceil(BLOCK) {
-            let what = format!("chunk {number} of object kind {} has {} blocks", self.descriptor.kind, entry.blocks);
+            let what =
+                format!("chunk {number} of object kind {} has {} blocks", self.descriptor.kind, entry.blocks);
             return Err(Error::corrupt(what));
         }
         let end = (entry.block + entry.blocks as u64) * BLOCK as u64;
@@ -224,7 +233,8 @@ impl Units {
     pub(crate) fn verify_chunk(&self, number: usize, used: usize) -> Result<()> {
         let (entry, map) = self.chunk(number, used)?;
         let (offset, len) = (entry.block * BLOCK as u64, entry.blocks as usize * BLOCK);
-        let bytes = map_bytes(map.as_ref(), offset, len).ok_or_else(|| Error::corrupt("a block past the map"))?;
+        let bytes =
+            map_bytes(map.as_ref(), offset, len).ok_or_else(|| Error::corrupt("a block past the map"))?;
         if crc(bytes) != entry.crc && !self.source.tuning.has(Bug::NoPageChecksum) {
             let what = format!("chunk {number} of object kind {} fails its checksum", self.descriptor.kind);
             return Err(Error::corrupt(what));

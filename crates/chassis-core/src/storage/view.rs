@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
-use crate::format::{Descriptor, Form, Header, Kind, Meta};
+use crate::format::{BLOCK, Descriptor, Form, Header, Kind, Meta};
 use crate::storage::objects::{Object, Pages, Rows};
 use crate::storage::units::{Mapped, Units};
 
@@ -80,13 +80,20 @@ impl View {
         pin: Arc<dyn Pin>,
     ) -> Result<View> {
         for d in &descriptors {
-            // Each unit takes a block at least: a count past that is a lie, and would size an allocation.
-            if d.units > meta.blocks {
-                return Err(Error::corrupt(format!("object kind {} has {} units", d.kind, d.units)));
+            // Each unit takes a block and each row its bytes: counts past that are lies, and would size allocations.
+            let rows = d.rows.saturating_mul(d.stride as u64).div_ceil(BLOCK as u64);
+            let vectors = d.kind == Kind::Vectors as u16;
+            let (nodes, row) = if vectors { (meta.node_count, header.dimensions as u64 * 4) } else { (0, 0) };
+            if d.units > meta.blocks || rows > meta.blocks || nodes > d.rows || row > d.stride as u64 {
+                return Err(Error::corrupt(format!(
+                    "object kind {}: {} units, {} rows",
+                    d.kind, d.units, d.rows
+                )));
             }
         }
         let fanout = header.fanout as u64;
-        let object = |d: Descriptor| (d.kind, Object::new(Units::new(d, fanout, meta.blocks, source.clone())));
+        let object =
+            |d: Descriptor| (d.kind, Object::new(Units::new(d, fanout, meta.blocks, source.clone())));
         View::assemble(header.clone(), meta, descriptors.into_iter().map(object).collect(), pin)
     }
 
@@ -99,7 +106,9 @@ impl View {
     ) -> Result<View> {
         let view = View { header, meta, objects, state: State::default(), pin };
         for kind in [Kind::Lists, Kind::Upper, Kind::Nodes, Kind::Live, Kind::Ids, Kind::FreeList] {
-            view.object(kind).filter(|o| o.units().descriptor.form == Form::Paged).ok_or_else(|| absent(kind))?;
+            view.object(kind)
+                .filter(|o| o.units().descriptor.form == Form::Paged)
+                .ok_or_else(|| absent(kind))?;
         }
         for kind in [Kind::Vectors, Kind::Heap] {
             view.rows(kind).ok_or_else(|| absent(kind))?;

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use chassis_core::{BatchOptions, CheckLevel, ErrorKind, Id, Metric, Mode, OpenOptions, SearchOptions, VectorIndex};
+use chassis_core::{
+    BatchOptions, CheckLevel, ErrorKind, Id, Metric, Mode, OpenOptions, SearchOptions, VectorIndex,
+};
 
 use crate::support::{clustered, options, place, reopen};
 
@@ -39,7 +41,8 @@ fn vectors_and_queries() {
         assert_eq!(kind(index.add(&[1.0, bad, 1.0, 1.0])), ErrorKind::InvalidVector);
         assert_eq!(kind(index.search(&[1.0, bad, 1.0, 1.0], &k)), ErrorKind::InvalidQuery);
     }
-    let message = index.add_batch(&[1., 1., 1., 1., 1., 1., f32::NAN, 1.], &BatchOptions::default()).unwrap_err();
+    let message =
+        index.add_batch(&[1., 1., 1., 1., 1., 1., f32::NAN, 1.], &BatchOptions::default()).unwrap_err();
     assert!(message.message().contains("vector 1") && message.message().contains("position 2"), "{message}");
     for zero in [[0.0; 4], [f32::MIN_POSITIVE / 4.0; 4]] {
         assert_eq!(kind(index.add(&zero)), ErrorKind::ZeroNorm);

@@ -25,7 +25,8 @@ fn searches_run_while_another_thread_writes() {
                     assert!(hits.distances[0] == 0.0, "row {at} is its own nearest: {hits:?}");
                     for (id, distance) in hits.ids.iter().zip(&hits.distances) {
                         let row = &rows[*id as usize * dims..][..dims];
-                        let exact: f32 = query.iter().zip(row).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+                        let exact: f32 =
+                            query.iter().zip(row).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
                         assert!((exact - distance).abs() <= 1e-3 * (1.0 + exact), "{exact} {distance}");
                     }
                     at += 7;

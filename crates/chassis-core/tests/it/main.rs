@@ -4,13 +4,23 @@
 mod api;
 /// Each case of bad input has its code and no effect.
 mod bad_input;
+/// A second process, to be killed or limited.
+mod child;
 /// Searches beside a writer.
 mod concurrency;
-/// Seeded data, a model, temporary files.
-mod support;
 /// Which kernels run on this CPU.
 mod cpu;
+/// Full, limited and read-only disks.
+mod disk;
+/// `kill -9` loses no acknowledged commit.
+mod durability;
+/// Faults that were reproduced elsewhere and have to be impossible here.
+mod faults;
 /// The documents against the code.
 mod spec;
+/// Seeded data, a model, temporary files.
+mod support;
+/// Hostile bytes under good checksums.
+mod surgery;
 /// Rules of the source tree.
 mod tidy;

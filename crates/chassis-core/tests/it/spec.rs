@@ -9,6 +9,7 @@ use std::path::Path;
 
 use chassis_core::ErrorKind;
 use chassis_core::internals::format::{self, Field, Kind};
+use chassis_core::internals::storage::Bug;
 
 use crate::tidy::source::{Source, root, sources, sources_of};
 
@@ -122,6 +123,13 @@ fn error_codes_equal_the_documents_and_the_facade() {
     let mut listed: Vec<&str> = listed.split('\'').filter(|w| w.starts_with("ERR_")).collect();
     assert_eq!(listed.pop(), Some("ERR_CHASSIS_BINDING_NOT_FOUND"), "the one code of the package alone");
     assert_eq!(listed, codes);
+}
+
+#[test]
+fn every_seeded_bug_is_documented() {
+    let rows = table(&document("docs/durability.md"), "bugs");
+    let documented: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(documented, Bug::ALL.iter().map(|bug| format!("{bug:?}")).collect::<Vec<_>>());
 }
 
 #[test]

@@ -38,9 +38,18 @@ pub fn clustered(rows: usize, dimensions: usize, seed: u64) -> Vec<f32> {
 }
 
 /// The exact `k` nearest rows, computed in f64.
-pub fn brute_force(metric: Metric, rows: &[f32], dimensions: usize, query: &[f32], k: usize) -> Vec<(f64, u64)> {
-    let mut all: Vec<(f64, u64)> =
-        rows.chunks(dimensions).enumerate().map(|(i, row)| (distance(metric, query, row), i as u64)).collect();
+pub fn brute_force(
+    metric: Metric,
+    rows: &[f32],
+    dimensions: usize,
+    query: &[f32],
+    k: usize,
+) -> Vec<(f64, u64)> {
+    let mut all: Vec<(f64, u64)> = rows
+        .chunks(dimensions)
+        .enumerate()
+        .map(|(i, row)| (distance(metric, query, row), i as u64))
+        .collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     all.truncate(k);
     all

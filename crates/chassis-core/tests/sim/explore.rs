@@ -100,7 +100,9 @@ enum Kind {
 pub fn explore(workload: &Workload, bug: Option<Bug>, seen: &Seen, effort: Effort) -> Outcome {
     let run = match record(workload, bug) {
         Ok(run) => run,
-        Err(text) => return Outcome { violations: vec![format!("{}: {text}", workload.name)], ..Default::default() },
+        Err(text) => {
+            return Outcome { violations: vec![format!("{}: {text}", workload.name)], ..Default::default() };
+        }
     };
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let shared = Shared {
@@ -181,7 +183,12 @@ fn rot(point: &Point, model: &Model) -> Vec<Point> {
                 let bytes = &mut disk.files[0][block * BLOCK..][..512];
                 if damage == 0 { tears::garbage(block as u64, bytes) } else { bytes[100] ^= 4 }
             }
-            out.push(Point { at: point.at, base: Arc::new(disk), units: point.units.clone(), expect: expect.clone() });
+            out.push(Point {
+                at: point.at,
+                base: Arc::new(disk),
+                units: point.units.clone(),
+                expect: expect.clone(),
+            });
         }
     }
     out
@@ -211,7 +218,10 @@ fn lies(start: &Disk, log: &[Op]) -> Vec<Point> {
                 for block in first..=last {
                     let start = (block * BLOCK).max(*offset as usize);
                     let end = ((block + 1) * BLOCK).min(*offset as usize + data.len());
-                    trace::settle(&mut disk, &unit(block, start - block * BLOCK, start - *offset as usize, end - start));
+                    trace::settle(
+                        &mut disk,
+                        &unit(block, start - block * BLOCK, start - *offset as usize, end - start),
+                    );
                     let now = disk.files[0][block * BLOCK..].chunks(BLOCK).next().unwrap_or(&[]);
                     history.entry(block).or_default().push(now.into());
                 }
@@ -286,7 +296,8 @@ impl Shared<'_> {
                 Kind::Lying => lost_writes(point, &mut rng),
             };
             slate.load(&point.base);
-            let about = point.expect.allowed.iter().fold(point.expect.absent as u64, |h, &v| mix(h ^ v as u64));
+            let about =
+                point.expect.allowed.iter().fold(point.expect.absent as u64, |h, &v| mix(h ^ v as u64));
             for recipe in &recipes {
                 if self.stop.load(Ordering::Relaxed) {
                     return;
@@ -303,7 +314,15 @@ impl Shared<'_> {
         }
     }
 
-    fn image(&self, slate: &mut Slate, inner: &mut Slate, point: &Point, kind: Kind, recipe: &Recipe, hash: u64) {
+    fn image(
+        &self,
+        slate: &mut Slate,
+        inner: &mut Slate,
+        point: &Point,
+        kind: Kind,
+        recipe: &Recipe,
+        hash: u64,
+    ) {
         let how = match kind {
             Kind::Lying => Judge::Detect,
             Kind::Crash if hash.is_multiple_of(4) => Judge::Writer,
@@ -330,7 +349,13 @@ impl Shared<'_> {
     }
 
     /// Goes on from what the crash left; for some images, crashes that again.
-    fn second_life(&self, slate: &Slate, inner: &mut Slate, found: Option<usize>, hash: u64) -> Result<(), String> {
+    fn second_life(
+        &self,
+        slate: &Slate,
+        inner: &mut Slate,
+        found: Option<usize>,
+        hash: u64,
+    ) -> Result<(), String> {
         let disk = slate.vfs.disk();
         let vfs = SimVfs::from_disk(&disk, 1 << 20);
         let nested = self.effort.nested_every > 0 && (hash >> 16).is_multiple_of(self.effort.nested_every);
@@ -358,9 +383,12 @@ impl Shared<'_> {
                 self.nested.fetch_add(1, Ordering::Relaxed);
                 inner.put(&point, &recipe);
                 let vfs: Arc<dyn Vfs> = inner.vfs.clone();
-                let judged = guarded(|| oracle::judge(&vfs, &self.run.spec, &model, &point.expect, Judge::Reader));
+                let judged =
+                    guarded(|| oracle::judge(&vfs, &self.run.spec, &model, &point.expect, Judge::Reader));
                 inner.wipe();
-                judged.map_err(|e| format!("second crash at op {}, {}: {e}", point.at, recipe.describe(&point)))?;
+                judged.map_err(|e| {
+                    format!("second crash at op {}, {}: {e}", point.at, recipe.describe(&point))
+                })?;
             }
         }
         Ok(())

@@ -37,7 +37,9 @@ pub fn sweep(workload: &Workload, bug: Option<Bug>) -> Sweep {
     workload.spec.tuning.bug = bug;
     let calls = match count_calls(&workload) {
         Ok(calls) => calls,
-        Err(text) => return Sweep { violations: vec![format!("{}: {text}", workload.name)], ..Default::default() },
+        Err(text) => {
+            return Sweep { violations: vec![format!("{}: {text}", workload.name)], ..Default::default() };
+        }
     };
     let mut faults = Vec::new();
     for (n, &call) in calls.iter().enumerate() {
@@ -93,7 +95,9 @@ fn one(workload: &Workload, fault: Fault, slate: &mut Slate) -> Result<bool, Str
             Err(Stop::Engine(error)) if struck => {
                 let text = format!("step {at} {step:?}: {error}");
                 typed(&error).map_err(|e| format!("{text}: {e}"))?;
-                if !recover(&mut session, step, &error, &start, acked, slate).map_err(|e| format!("{text}: {e}"))? {
+                if !recover(&mut session, step, &error, &start, acked, slate)
+                    .map_err(|e| format!("{text}: {e}"))?
+                {
                     return Ok(true);
                 }
             }
@@ -135,7 +139,7 @@ fn recover(
             again(session, step).map(|()| true)
         }
         Step::Commit if error.kind() == ErrorKind::DiskFull => again(session, step).map(|()| true),
-        Step::CommitFull => again(session, step).map(|()| true),
+        Step::CommitFull if error.kind() == ErrorKind::DiskFull => again(session, step).map(|()| true),
         Step::Add(_) | Step::Batch(_) | Step::Delete(_) | Step::Rollback
             if error.kind() != ErrorKind::Poisoned =>
         {
@@ -154,7 +158,12 @@ fn recover(
 }
 
 /// One more commit, and a crash after it.
-fn finish(session: &mut Session, start: &Disk, acked: Option<usize>, slate: &mut Slate) -> Result<bool, String> {
+fn finish(
+    session: &mut Session,
+    start: &Disk,
+    acked: Option<usize>,
+    slate: &mut Slate,
+) -> Result<bool, String> {
     for step in [Step::Roomy, Step::Add(900..902), Step::Commit] {
         session.step(&step).map_err(|e| format!("going on, {step:?}: {e:?}"))?;
     }
@@ -165,16 +174,15 @@ fn finish(session: &mut Session, start: &Disk, acked: Option<usize>, slate: &mut
 
 /// Crashes here, in some of the ways there are.
 fn crash(session: &Session, start: &Disk, acked: Option<usize>, slate: &mut Slate) -> Result<(), String> {
-    let points = trace::points(start, acked, &session.vfs.log());
-    let Some(point) = points.last() else { return Ok(()) };
+    let Some(point) = trace::end(start, acked, &session.vfs.log()) else { return Ok(()) };
     slate.load(&point.base);
-    for recipe in images::sample(point, 4, &mut Rng(point.at as u64)) {
-        slate.build(point, &recipe);
-        slate.put(point, &recipe);
+    for recipe in images::sample(&point, 4, &mut Rng(point.at as u64)) {
+        slate.build(&point, &recipe);
+        slate.put(&point, &recipe);
         let vfs: Arc<dyn Vfs> = slate.vfs.clone();
         let judged = oracle::judge(&vfs, &session.spec, &session.model, &point.expect, Judge::Reader);
         slate.wipe();
-        judged.map_err(|e| format!("{}: {e}", recipe.describe(point)))?;
+        judged.map_err(|e| format!("{}: {e}", recipe.describe(&point)))?;
     }
     Ok(())
 }

@@ -211,7 +211,13 @@ impl Slate {
                 && block * BLOCK < self.shapes[*file].len
             {
                 let i = self.touch(*file, *block, recipe.fill);
-                tears::apply(choice, place(*file, *block), &mut self.blocks[i].2[..], *at, &data[*from..from + len]);
+                tears::apply(
+                    choice,
+                    place(*file, *block),
+                    &mut self.blocks[i].2[..],
+                    *at,
+                    &data[*from..from + len],
+                );
             }
         }
         for file in 0..self.shapes.len() {
@@ -229,7 +235,9 @@ impl Slate {
         self.shapes.extend(self.base.files.iter().map(|f| Shape { len: f.len(), changed: vec![] }));
         for (unit, &choice) in point.units.iter().zip(&recipe.choices) {
             let (file, to) = match unit {
-                Unit::Length { file, to } if choice > 0 => (*file, *to as usize + (choice as usize - 1) * 2 * BLOCK),
+                Unit::Length { file, to } if choice > 0 => {
+                    (*file, *to as usize + (choice as usize - 1) * 2 * BLOCK)
+                }
                 Unit::Length { file, .. } | Unit::Block { file, .. } | Unit::Link { file, .. } => (*file, 0),
                 Unit::Unlink { .. } => continue,
             };

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use chassis_core::internals::storage::OpenTuning;
 use chassis_core::internals::storage::backend::Vfs;
 use chassis_core::{
-    BatchOptions, CheckLevel, Error, ErrorKind, Hits, Id, IdType, Metric, Mode, OpenOptions, Record, SearchOptions,
-    VectorIndex,
+    BatchOptions, CheckLevel, Error, ErrorKind, Hits, Id, IdType, Metric, Mode, OpenOptions, Record,
+    SearchOptions, VectorIndex,
 };
 
 use crate::rng::{Rng, mix};
@@ -92,7 +92,8 @@ impl Spec {
     pub fn row(&self, n: u64, salt: u64) -> Row {
         let mut rng = Rng(mix(n) ^ salt);
         let vector = (0..self.dimensions).map(|_| rng.unit() * 8.0).collect();
-        let payload = (self.payloads && !n.is_multiple_of(3)).then(|| vec![(n + salt) as u8; (n as usize * 37) % 150]);
+        let payload =
+            (self.payloads && !n.is_multiple_of(3)).then(|| vec![(n + salt) as u8; (n as usize * 37) % 150]);
         Row { vector, payload }
     }
 
@@ -200,7 +201,9 @@ fn detect(index: &VectorIndex, spec: &Spec, model: &Model, version: &Version) ->
         let (query, options) = query(spec, seed);
         match index.search(&query, &options) {
             Ok(hits) => {
-                if let Some(id) = (0..hits.len()).map(|i| hits.id(i)).find(|id| !version.records.contains_key(id)) {
+                if let Some(id) =
+                    (0..hits.len()).map(|i| hits.id(i)).find(|id| !version.records.contains_key(id))
+                {
                     return Err(format!("a search found id {id}, which is not there"));
                 }
                 misplaced = misplaced.or(same_hits(&hits, &query, version).err());
@@ -245,7 +248,8 @@ fn same_hits(hits: &Hits, query: &[f32], version: &Version) -> Result<(), String
     let distance = |v: &[f32]| -> f64 {
         query.iter().zip(v).map(|(&a, &b)| (a as f64 - b as f64).powi(2)).sum::<f64>().sqrt()
     };
-    let mut all: Vec<(f64, &Id)> = version.records.iter().map(|(id, row)| (distance(&row.vector), id)).collect();
+    let mut all: Vec<(f64, &Id)> =
+        version.records.iter().map(|(id, row)| (distance(&row.vector), id)).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
     all.truncate(5);
     if hits.len() != all.len() {

@@ -78,6 +78,7 @@ impl Session {
                 self.kill();
                 Ok(())
             }
+            Step::KillCreating => self.kill_creating(),
             Step::KillAt(barriers) => self.kill_at(*barriers),
             Step::Reader => self.open_reader(),
             Step::ReaderCheck => self.check_reader(),
@@ -108,11 +109,13 @@ impl Session {
             self.model.versions.push(Version::default());
             self.vfs.mark(Mark::Begin(0));
         }
+        let creates = !self.vfs.exists(&oracle::path());
         let index = self.spec.open(&self.dyn_vfs(), Mode::OpenOrCreate)?;
-        if new {
+        if new && creates {
+            // Whoever finds a file that somebody died creating is promised nothing before the first commit.
             self.vfs.mark(Mark::Ack(0));
-            self.current = Some(0);
         }
+        self.current.get_or_insert(0);
         let found = index.user_version()? as usize;
         if self.current != Some(found) && !self.maybe.contains(&found) {
             let text = format!("reopened at version {found}, not {:?} or {:?}", self.current, self.maybe);
@@ -121,9 +124,25 @@ impl Session {
         self.current = Some(found);
         self.draft = self.model.versions[found].clone();
         self.model.versions[found].txn = index.stats()?.commit;
-        oracle::compare(&index, &self.spec, &self.model, &self.draft).map_err(Stop::Violation)?;
+        self.look(&index, &self.draft)?;
         self.index = Some(index);
         Ok(())
+    }
+
+    /// The process dies when the new file has its name, before the name is durable.
+    fn kill_creating(&mut self) -> Result<(), Stop> {
+        if self.vfs.armed() {
+            return Ok(());
+        }
+        let fault = Fault { after: 0, call: Some(Call::SyncDir), failure: Failure::Killed, sticky: true };
+        self.vfs.set_fault(Some(fault));
+        let outcome = self.open();
+        self.kill();
+        self.vfs.set_fault(None);
+        match outcome {
+            Err(Stop::Violation(text)) => Err(Stop::Violation(text)),
+            _ => Ok(()),
+        }
     }
 
     fn add(&mut self, n: u64) -> Result<(), Stop> {
@@ -195,7 +214,17 @@ impl Session {
         self.index()?.rollback()?;
         let current = self.current.unwrap_or(0);
         self.draft = self.model.versions[current].clone();
-        oracle::compare(self.index()?, &self.spec, &self.model, &self.draft).map_err(Stop::Violation)
+        self.look(self.index()?, &self.draft)
+    }
+
+    /// A check that may meet a fault, then a comparison that meets none.
+    fn look(&self, index: &VectorIndex, version: &Version) -> Result<(), Stop> {
+        let report = index.check(CheckLevel::Full)?;
+        if let Some(problem) = report.problems.first() {
+            return Err(Stop::Violation(format!("check: {problem:?}")));
+        }
+        let compared = self.vfs.paused(|| oracle::compare(index, &self.spec, &self.model, version));
+        compared.map_err(Stop::Violation)
     }
 
     /// Ends the writer without a word. What it wrote stays in the page cache.
@@ -204,7 +233,14 @@ impl Session {
     }
 
     fn kill_at(&mut self, barriers: u64) -> Result<(), Stop> {
-        let fault = Fault { after: barriers, call: Some(Call::Barrier), failure: Failure::Killed, sticky: true };
+        if self.vfs.armed() {
+            // The fault sweep has a failure of its own in store.
+            self.commit()?;
+            self.kill();
+            return Ok(());
+        }
+        let fault =
+            Fault { after: barriers, call: Some(Call::Barrier), failure: Failure::Killed, sticky: true };
         self.vfs.set_fault(Some(fault));
         let outcome = self.commit();
         self.kill();
@@ -221,8 +257,7 @@ impl Session {
             Ok(_) => Err(Stop::Violation("a commit found room on a full disk".into())),
             Err(Stop::Engine(e)) if e.kind() == ErrorKind::DiskFull => {
                 // The transaction is as it was: everything added is still there.
-                let version = self.draft.clone();
-                oracle::compare(self.index()?, &self.spec, &self.model, &version).map_err(Stop::Violation)
+                self.look(self.index()?, &self.draft)
             }
             Err(other) => Err(other),
         }
@@ -234,17 +269,13 @@ impl Session {
         self.check_reader()
     }
 
-    /// The reader's snapshot, block by block and record by record. A second reader of the same snapshot would
-    /// hide nothing: pages seen before are looked at again by `check`.
+    /// The reader's snapshot, block by block and record by record: `check` looks again at pages seen before.
     fn check_reader(&mut self) -> Result<(), Stop> {
         let Some((reader, version)) = &self.reader else { return Ok(()) };
-        let pages = reader.check(CheckLevel::Full)?;
-        if let Some(problem) = pages.problems.first() {
-            return Err(Stop::Violation(format!("the reader's snapshot: {problem:?}")));
-        }
-        let expected = &self.model.versions[*version];
-        oracle::compare(reader, &self.spec, &self.model, expected)
-            .map_err(|e| Stop::Violation(format!("the reader's snapshot: {e}")))
+        self.look(reader, &self.model.versions[*version]).map_err(|stop| match stop {
+            Stop::Violation(text) => Stop::Violation(format!("the reader's snapshot: {text}")),
+            engine => engine,
+        })
     }
 
     fn refresh_reader(&mut self) -> Result<(), Stop> {
@@ -268,6 +299,7 @@ impl Session {
 
     /// Judges what is in the page cache.
     pub fn judge_now(&self, how: Judge) -> Result<Option<usize>, String> {
-        oracle::judge(&self.dyn_vfs(), &self.spec, &self.model, &self.expect_now(), how)
+        let (vfs, expect) = (self.dyn_vfs(), self.expect_now());
+        self.vfs.paused(|| oracle::judge(&vfs, &self.spec, &self.model, &expect, how))
     }
 }

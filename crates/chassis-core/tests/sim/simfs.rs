@@ -15,14 +15,30 @@ use chassis_core::{Error, ErrorKind, Result};
 /// One logged operation. `file` is an inode number.
 #[derive(Debug, Clone)]
 pub enum Op {
-    Write { file: usize, offset: u64, data: Arc<[u8]> },
+    Write {
+        file: usize,
+        offset: u64,
+        data: Arc<[u8]>,
+    },
     /// The file now has this length.
-    Length { file: usize, to: u64 },
-    Barrier { file: usize },
+    Length {
+        file: usize,
+        to: u64,
+    },
+    Barrier {
+        file: usize,
+    },
     /// A barrier that reported an error: what it should have written may be lost for good.
-    FailedBarrier { file: usize },
-    Link { path: PathBuf, file: usize },
-    Unlink { path: PathBuf },
+    FailedBarrier {
+        file: usize,
+    },
+    Link {
+        path: PathBuf,
+        file: usize,
+    },
+    Unlink {
+        path: PathBuf,
+    },
     SyncDir,
     /// A note of the workload: what it has promised or been promised at this point.
     Mark(Mark),
@@ -117,6 +133,8 @@ struct State {
     calls: Vec<Call>,
     fault: Option<Fault>,
     tripped: bool,
+    /// While the tests look for themselves, nothing is counted and nothing fails.
+    paused: bool,
     /// Bytes any file may grow to.
     limit: Option<u64>,
     handles: u64,
@@ -178,7 +196,11 @@ impl SimVfs {
         for (i, bytes) in disk.files.iter().enumerate() {
             let fits = state.inodes.get(i).is_some_and(|n| n.memory.len() >= bytes.len());
             if !fits {
-                let inode = Inode { memory: Arc::new(Region::new(self.room.max(bytes.len()))), len: 0, locks: vec![] };
+                let inode = Inode {
+                    memory: Arc::new(Region::new(self.room.max(bytes.len()))),
+                    len: 0,
+                    locks: vec![],
+                };
                 if i < state.inodes.len() {
                     state.inodes[i] = inode;
                 } else {
@@ -251,6 +273,25 @@ impl SimVfs {
         lock(&self.state).tripped
     }
 
+    /// Whether a file has this name.
+    pub fn exists(&self, path: &Path) -> bool {
+        lock(&self.state).names.contains_key(path)
+    }
+
+    /// Whether a failure is arranged that has not happened yet.
+    pub fn armed(&self) -> bool {
+        let state = lock(&self.state);
+        state.fault.is_some() && !state.tripped
+    }
+
+    /// Runs `look` without faults and without counting its calls.
+    pub fn paused<T>(&self, look: impl FnOnce() -> T) -> T {
+        lock(&self.state).paused = true;
+        let outcome = look();
+        lock(&self.state).paused = false;
+        outcome
+    }
+
     /// Bytes a file may grow to from now on.
     pub fn set_limit(&self, limit: Option<u64>) {
         lock(&self.state).limit = limit;
@@ -276,6 +317,9 @@ impl State {
 
     /// Counts a call and says whether and how it fails.
     fn gate(&mut self, call: Call) -> Option<Failure> {
+        if self.paused {
+            return None;
+        }
         if self.recording {
             self.calls.push(call);
         }
@@ -321,7 +365,10 @@ impl Vfs for SimVfs {
         let mut state = lock(&self.state);
         state.pass(Call::Create)?;
         if state.names.contains_key(path) {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("simulated: {} exists", path.display())));
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("simulated: {} exists", path.display()),
+            ));
         }
         let inode = state.inodes.len();
         state.inodes.push(Inode { memory: Arc::new(Region::new(self.room)), len: 0, locks: vec![] });
@@ -494,7 +541,9 @@ impl File for SimFile {
         let mut state = self.state();
         state.pass(Call::Lock)?;
         let mut others = state.inodes[self.inode].locks.iter().filter(|l| l.0 != self.handle);
-        Ok(others.find(|l| l.1 < start.saturating_add(len) && start < l.1.saturating_add(l.2)).map(|l| l.1.max(start)))
+        Ok(others
+            .find(|l| l.1 < start.saturating_add(len) && start < l.1.saturating_add(l.2))
+            .map(|l| l.1.max(start)))
     }
 
     fn identity(&self) -> Result<(u64, u64)> {

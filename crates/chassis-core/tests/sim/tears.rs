@@ -26,7 +26,8 @@ const SECTOR: usize = 512;
 fn cuts() -> &'static [usize] {
     static CUTS: OnceLock<Vec<usize>> = OnceLock::new();
     CUTS.get_or_init(|| {
-        let mut cuts: Vec<usize> = meta::LAYOUT.iter().flat_map(|f| [f.1, f.1 + f.2 / 2, f.1 + f.2]).collect();
+        let mut cuts: Vec<usize> =
+            meta::LAYOUT.iter().flat_map(|f| [f.1, f.1 + f.2 / 2, f.1 + f.2]).collect();
         cuts.extend([1, 9, 63, 64, 65, 497, 511]);
         cuts.retain(|c| (1..SECTOR).contains(c));
         cuts.sort_unstable();
@@ -97,7 +98,9 @@ pub fn apply(choice: u8, place: u64, block: &mut [u8], at: usize, data: &[u8]) {
         ABSENT => {}
         WHOLE => copy(0, BLOCK),
         EVEN | ODD => {
-            (0..8).filter(|s| s % 2 == (choice - EVEN) as usize).for_each(|s| copy(s * SECTOR, (s + 1) * SECTOR));
+            (0..8)
+                .filter(|s| s % 2 == (choice - EVEN) as usize)
+                .for_each(|s| copy(s * SECTOR, (s + 1) * SECTOR));
         }
         ZEROS => block[at..end].fill(0),
         GARBAGE => garbage(place, &mut block[at..end]),

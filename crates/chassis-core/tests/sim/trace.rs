@@ -11,10 +11,25 @@ use crate::simfs::{Disk, Mark, Op};
 #[derive(Debug, Clone)]
 pub enum Unit {
     /// Bytes of one block; `from..from + len` of `data`.
-    Block { file: usize, block: usize, at: usize, data: Arc<[u8]>, from: usize, len: usize },
-    Length { file: usize, to: u64 },
-    Link { path: PathBuf, file: usize },
-    Unlink { path: PathBuf },
+    Block {
+        file: usize,
+        block: usize,
+        at: usize,
+        data: Arc<[u8]>,
+        from: usize,
+        len: usize,
+    },
+    Length {
+        file: usize,
+        to: u64,
+    },
+    Link {
+        path: PathBuf,
+        file: usize,
+    },
+    Unlink {
+        path: PathBuf,
+    },
 }
 
 impl Unit {
@@ -65,22 +80,37 @@ struct Tracer {
     maybe: Vec<usize>,
     begun: Option<usize>,
     points: Vec<Point>,
+    /// Whether only the last moment is wanted.
+    last_only: bool,
 }
 
 /// Every moment of a log. Between two barriers the last moment stands for all: what is legal earlier is a
 /// subset of what is legal then.
 pub fn points(start: &Disk, acked: Option<usize>, log: &[Op]) -> Vec<Point> {
+    trace(start, acked, log, false)
+}
+
+/// The moment at the end of a log.
+pub fn end(start: &Disk, acked: Option<usize>, log: &[Op]) -> Option<Point> {
+    trace(start, acked, log, true).pop()
+}
+
+fn trace(start: &Disk, acked: Option<usize>, log: &[Op], last_only: bool) -> Vec<Point> {
     let base = Arc::new(start.clone());
-    let mut t = Tracer { base, units: vec![], acked, maybe: vec![], begun: None, points: vec![] };
+    let mut t = Tracer { base, units: vec![], acked, maybe: vec![], begun: None, points: vec![], last_only };
     for (at, op) in log.iter().enumerate() {
         t.step(at, op);
     }
+    t.last_only = false;
     t.emit(log.len());
     t.points
 }
 
 impl Tracer {
     fn emit(&mut self, at: usize) {
+        if self.last_only {
+            return;
+        }
         let mut allowed: Vec<usize> = [self.acked, self.begun].into_iter().flatten().collect();
         allowed.extend(&self.maybe);
         allowed.sort_unstable();
@@ -94,7 +124,9 @@ impl Tracer {
         match op {
             Op::Write { file, offset, data } => self.write(*file, *offset as usize, data),
             Op::Length { file, to } => self.units.push((Unit::Length { file: *file, to: *to }, false)),
-            Op::Link { path, file } => self.units.push((Unit::Link { path: path.clone(), file: *file }, false)),
+            Op::Link { path, file } => {
+                self.units.push((Unit::Link { path: path.clone(), file: *file }, false))
+            }
             Op::Unlink { path } => self.units.push((Unit::Unlink { path: path.clone() }, false)),
             Op::Barrier { file } => {
                 self.emit(at);

@@ -22,6 +22,8 @@ pub enum Step {
     Rollback,
     /// The process dies between calls.
     Kill,
+    /// The process dies while it creates the file, which has its name already.
+    KillCreating,
     /// The process dies within a commit, when this many barriers have passed.
     KillAt(u64),
     /// A reader opens and stays.
@@ -89,63 +91,107 @@ fn growth() -> Vec<Workload> {
     let wide = Spec { m: 48, m0: 96, tuning: OpenTuning { fanout: Some(2), ..spec().tuning }, ..spec() };
     vec![
         workload("create", vec![], vec![Open, Commit]),
+        workload("create, killed", vec![], vec![KillCreating, Open, Add(0..2), Commit, Add(2..3), Commit]),
         workload("first insert", vec![Open], vec![Add(0..1), Commit, Add(1..2), Commit]),
         workload("entry point change", vec![Open], rounds(0..12, one)),
         workload("list overflow and pruning", vec![Open, Batch(0..6), Commit], rounds(2..9, three)),
-        Workload { spec: wide, ..workload("page-table growth", vec![Open, Batch(0..9), Commit], rounds(3..8, three)) },
+        Workload {
+            spec: wide,
+            ..workload("page-table growth", vec![Open, Batch(0..9), Commit], rounds(3..8, three))
+        },
         workload("extent growth", vec![Open, Batch(0..3), Commit], rounds(1..8, three)),
         Workload {
             spec: strings,
-            ..workload("string ids and payloads", vec![Open, Batch(0..4), Commit], rounds(2..8, |r| {
-                vec![Add(2 * r..2 * r + 2), Delete(r - 2..r - 1)]
-            }))
+            ..workload(
+                "string ids and payloads",
+                vec![Open, Batch(0..4), Commit],
+                rounds(2..8, |r| vec![Add(2 * r..2 * r + 2), Delete(r - 2..r - 1)]),
+            )
         },
-        workload("deletes", vec![Open, Batch(0..20), Commit], rounds(0..6, |r| vec![Delete(3 * r..3 * r + 2)])),
-        workload("many small commits", vec![Open, Batch(0..6), Commit], rounds(6..22, |r| {
-            if r % 3 == 0 { vec![Delete(r - 6..r - 4), Add(r - 6..r - 5)] } else { vec![Add(r..r + 1)] }
-        })),
+        workload(
+            "deletes",
+            vec![Open, Batch(0..20), Commit],
+            rounds(0..6, |r| vec![Delete(3 * r..3 * r + 2)]),
+        ),
+        workload(
+            "many small commits",
+            vec![Open, Batch(0..6), Commit],
+            rounds(6..22, |r| {
+                if r % 3 == 0 { vec![Delete(r - 6..r - 4), Add(r - 6..r - 5)] } else { vec![Add(r..r + 1)] }
+            }),
+        ),
     ]
 }
 
 /// How writers end, and who watches.
 fn endings() -> Vec<Workload> {
     vec![
-        workload("abandoned transaction", vec![Open, Batch(0..5), Commit], vec![
-            Add(5..8),
-            Rollback,
-            Add(8..10),
-            Commit,
-            Batch(10..14),
-            Delete(0..2),
-            Kill,
-            Open,
-            Add(14..16),
-            Commit,
-            Delete(14..15),
-            Rollback,
-            Commit,
-            Add(16..17),
-            Commit,
-        ]),
-        workload("two writers, killed", vec![Open, Batch(0..5), Commit], then(vec![
-            vec![Add(5..7), KillAt(1), Open, Add(7..8), Commit, Add(8..9), Commit],
-            vec![Add(9..10), KillAt(0), Open, Add(10..11), Commit],
-            vec![Kill, Open, Add(11..12), KillAt(2), Open, Add(12..13), KillAt(2), Open, Add(13..14), Commit],
-            vec![Delete(0..3), KillAt(1), Open, Kill, Open, Add(14..15), Commit, Add(15..16), Commit],
-        ])),
-        workload("pinned reader", vec![Open, Batch(0..8), Commit], then(vec![
-            vec![Reader],
-            rounds(8..14, |r| vec![ReaderCheck, Add(r..r + 1), Delete(r - 8..r - 7)]),
-            vec![ReaderCheck, ReaderRefresh],
-            rounds(14..19, |r| vec![Add(r..r + 1), ReaderCheck]),
-            vec![ReaderCheck, ReaderClose],
-            rounds(19..23, |r| vec![Add(r..r + 1), Delete(r - 8..r - 7)]),
-        ])),
-        Workload { spec: Spec { dimensions: 64, ..spec() }, ..workload("full disk", vec![Open, Batch(0..6), Commit], then(vec![
-            vec![Batch(6..40), Free(0), CommitFull, Free(2), CommitFull, Roomy, Commit],
-            vec![Batch(40..76), Free(1), CommitFull, Rollback, Roomy, Add(76..77), Commit],
-            vec![Add(77..78), Commit],
-        ])) },
+        workload(
+            "abandoned transaction",
+            vec![Open, Batch(0..5), Commit],
+            vec![
+                Add(5..8),
+                Rollback,
+                Add(8..10),
+                Commit,
+                Batch(10..14),
+                Delete(0..2),
+                Kill,
+                Open,
+                Add(14..16),
+                Commit,
+                Delete(14..15),
+                Rollback,
+                Commit,
+                Add(16..17),
+                Commit,
+            ],
+        ),
+        workload(
+            "two writers, killed",
+            vec![Open, Batch(0..5), Commit],
+            then(vec![
+                vec![Add(5..7), KillAt(1), Open, Add(7..8), Commit, Add(8..9), Commit],
+                vec![Add(9..10), KillAt(0), Open, Add(10..11), Commit],
+                vec![
+                    Kill,
+                    Open,
+                    Add(11..12),
+                    KillAt(2),
+                    Open,
+                    Add(12..13),
+                    KillAt(2),
+                    Open,
+                    Add(13..14),
+                    Commit,
+                ],
+                vec![Delete(0..3), KillAt(1), Open, Kill, Open, Add(14..15), Commit, Add(15..16), Commit],
+            ]),
+        ),
+        workload(
+            "pinned reader",
+            vec![Open, Batch(0..8), Commit],
+            then(vec![
+                vec![Reader],
+                rounds(8..14, |r| vec![ReaderCheck, Add(r..r + 1), Delete(r - 8..r - 7)]),
+                vec![ReaderCheck, ReaderRefresh],
+                rounds(14..19, |r| vec![Add(r..r + 1), ReaderCheck]),
+                vec![ReaderCheck, ReaderClose],
+                rounds(19..23, |r| vec![Add(r..r + 1), Delete(r - 8..r - 7)]),
+            ]),
+        ),
+        Workload {
+            spec: Spec { dimensions: 64, ..spec() },
+            ..workload(
+                "full disk",
+                vec![Open, Batch(0..6), Commit],
+                then(vec![
+                    vec![Batch(6..40), Free(0), CommitFull, Free(2), CommitFull, Roomy, Commit],
+                    vec![Batch(40..76), Free(1), CommitFull, Rollback, Roomy, Add(76..77), Commit],
+                    vec![Add(77..78), Commit],
+                ]),
+            )
+        },
     ]
 }
 
@@ -154,7 +200,10 @@ fn damage() -> Vec<Workload> {
     let churn = |from: u64, to: u64| rounds(from..to, |r| vec![Add(r..r + 1), Delete(r - 4..r - 3)]);
     let strings = Spec { id_type: IdType::String, payloads: true, ..spec() };
     vec![
-        Workload { rot: true, ..workload("rotten commit records", vec![Open, Batch(0..5), Commit], churn(5, 13)) },
+        Workload {
+            rot: true,
+            ..workload("rotten commit records", vec![Open, Batch(0..5), Commit], churn(5, 13))
+        },
         Workload { lying: true, ..workload("lying disk", vec![Open, Batch(0..6), Commit], churn(6, 18)) },
         Workload {
             lying: true,

@@ -22,7 +22,8 @@ pub const MAX_GAMMA: f32 = 16.0;
 pub const FLAG_GAMMA: u16 = 1;
 
 /// Fields of the header.
-pub const HEADER_LAYOUT: &[Field] = &[("version", 0, 4), ("rows", 4, 4), ("fitted_rows", 8, 4), ("reserved", 12, 52)];
+pub const HEADER_LAYOUT: &[Field] =
+    &[("version", 0, 4), ("rows", 4, 4), ("fitted_rows", 8, 4), ("reserved", 12, 52)];
 
 /// Fields of a row.
 pub const ROW_LAYOUT: &[Field] = &[
@@ -104,7 +105,10 @@ pub fn decode(content: &[u8]) -> Result<Vec<Row>> {
 /// The content of a table's page. `fitted_rows` says on how many held-out vectors it was fitted.
 pub fn encode(rows: &[Row], fitted_rows: u32) -> Result<Vec<u8>> {
     let sound = rows.len() <= MAX_ROWS && rows.iter().all(Row::is_sound);
-    ensure(sound && rows.windows(2).all(|pair| pair[0].order() < pair[1].order()), "a calibration table to write")?;
+    ensure(
+        sound && rows.windows(2).all(|pair| pair[0].order() < pair[1].order()),
+        "a calibration table to write",
+    )?;
     let mut content = vec![0u8; PAGE_PAYLOAD];
     put_u32(&mut content, 0, VERSION);
     put_u32(&mut content, 4, rows.len() as u32);
@@ -173,7 +177,16 @@ mod tests {
         assert!(encode(&[row(950, 1), row(950, 1)], 0).is_err(), "twice the same class");
         assert!(encode(&vec![row(950, 1); MAX_ROWS + 1], 0).is_err());
         let good = encode(&table(), 400).unwrap();
-        for (at, value) in [(4, 125), (64, 0), (64 + 4, 0), (64 + 8, 0), (64 + 15, 0x7f), (64 + 20, 97), (64 + 22, 2), (64 + 32, 0)] {
+        for (at, value) in [
+            (4, 125),
+            (64, 0),
+            (64 + 4, 0),
+            (64 + 8, 0),
+            (64 + 15, 0x7f),
+            (64 + 20, 97),
+            (64 + 22, 2),
+            (64 + 32, 0),
+        ] {
             let mut bad = good.clone();
             bad[at] = value;
             bad[at + 1] = 0;

@@ -70,9 +70,15 @@ impl Codes {
             other => return Err(Error::corrupt(format!("codes of {other} bits"))),
         };
         let smallest = Codes::new(bits, d.dimension.min(dimensions), 0, 0, 0).stride;
-        ensure(d.kind == Kind::Codes as u16 && d.form == Form::Rows && d.flags == 0, "a descriptor of codes")?;
+        ensure(
+            d.kind == Kind::Codes as u16 && d.form == Form::Rows && d.flags == 0,
+            "a descriptor of codes",
+        )?;
         ensure((1..=dimensions).contains(&d.dimension), "the dimension of a code object")?;
-        ensure(d.stride as usize % ALIGN == 0 && (smallest..=2 * smallest).contains(&d.stride), "the stride of codes")?;
+        ensure(
+            d.stride.is_multiple_of(ALIGN as u32) && (smallest..=2 * smallest).contains(&d.stride),
+            "the stride of codes",
+        )?;
         Ok(Codes {
             bits,
             dimension: d.dimension,
@@ -169,7 +175,9 @@ mod tests {
     fn strides_of_the_usual_dimensions() {
         assert_eq!(end_of(FACTORS_LAYOUT), FACTORS_LEN);
         let stride = |bits, d| Codes::new(bits, d, 0, 0, 0).stride;
-        for (d, four, eight) in [(1, 64, 64), (100, 64, 128), (112, 64, 128), (113, 128, 128), (240, 128, 256), (368, 192, 384)] {
+        for (d, four, eight) in
+            [(1, 64, 64), (100, 64, 128), (112, 64, 128), (113, 128, 128), (240, 128, 256), (368, 192, 384)]
+        {
             assert_eq!((stride(Bits::Four, d), stride(Bits::Eight, d)), (four, eight), "{d} components");
         }
         assert_eq!(stride(Bits::Four, 1536), 832);
@@ -180,11 +188,14 @@ mod tests {
         for bits in [Bits::Four, Bits::Eight] {
             for dimension in [1, 2, 3, 55, 112, 257] {
                 let codes = Codes::new(bits, dimension, 7, 1, 2);
-                let values: Vec<u8> = (0..dimension).map(|i| (i * 7 % if bits == Bits::Four { 16 } else { 256 }) as u8).collect();
+                let values: Vec<u8> = (0..dimension)
+                    .map(|i| (i * 7 % if bits == Bits::Four { 16 } else { 256 }) as u8)
+                    .collect();
                 let factors = Factors { a: 0.25, bias: -3.5 };
                 let mut record = vec![0xff; codes.stride as usize];
                 assert!(codes.encode(&values, factors, &mut record));
-                let back: Vec<u8> = (0..dimension as usize).map(|i| codes.code(&record, i).unwrap()).collect();
+                let back: Vec<u8> =
+                    (0..dimension as usize).map(|i| codes.code(&record, i).unwrap()).collect();
                 assert_eq!((back, codes.factors(&record)), (values.clone(), Some(factors)));
                 assert_eq!(codes.code(&record, dimension as usize), None);
                 let pad = &record[codes.code_len()..record.len() - FACTORS_LEN];

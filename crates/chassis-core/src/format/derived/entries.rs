@@ -3,10 +3,10 @@
 //! [`Kind::EntryBlock`](crate::format::Kind::EntryBlock).
 
 use crate::error::Result;
+use crate::format::Field;
 use crate::format::checksum::{get_u16, get_u32, put_u16, put_u32};
 use crate::format::derived::codes::ALIGN;
 use crate::format::derived::{ensure, known_version};
-use crate::format::Field;
 
 /// Layout of the block.
 pub const VERSION: u32 = 1;
@@ -47,11 +47,15 @@ impl<'a> Entries<'a> {
         let count = get_u16(bytes, 4) as usize;
         let stated = get_u32(bytes, 8) as usize;
         ensure((1..=MAX_ENTRIES).contains(&count), "the number of entries")?;
-        ensure(stated == stride as usize && stated > 0 && stated % ALIGN == 0, "the stride of the entry block")?;
+        ensure(
+            stated == stride as usize && stated > 0 && stated.is_multiple_of(ALIGN),
+            "the stride of the entry block",
+        )?;
         ensure(bytes.len() >= len(count, stated), "the length of the entry block")?;
         let entries = Entries { code_generation: get_u16(bytes, 6), stride: stated, count, bytes };
         let in_range = entries.nodes().all(|node| node < node_count);
-        let distinct = entries.nodes().enumerate().all(|(i, node)| entries.nodes().take(i).all(|n| n != node));
+        let distinct =
+            entries.nodes().enumerate().all(|(i, node)| entries.nodes().take(i).all(|n| n != node));
         ensure(in_range && distinct, "the nodes of the entry block")?;
         Ok(entries)
     }
@@ -116,7 +120,9 @@ mod tests {
             assert_eq!((entries.count(), entries.code_generation), (count, 3));
             assert!(entries.nodes().eq((0..count as u32).map(|i| i * 10 + 5)));
             for i in 0..count {
-                assert!(entries.record(i).unwrap().iter().copied().eq((i * 128..(i + 1) * 128).map(|i| i as u8)));
+                assert!(
+                    entries.record(i).unwrap().iter().copied().eq((i * 128..(i + 1) * 128).map(|i| i as u8))
+                );
             }
             assert_eq!((entries.record(count), entries.record(usize::MAX)), (None, None));
         }

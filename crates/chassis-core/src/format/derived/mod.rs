@@ -24,7 +24,10 @@ fn known_version(what: &str, version: u32, newest: u32) -> Result<()> {
     if (1..=newest).contains(&version) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::UnsupportedVersion, format!("{what} has layout version {version}, known are 1 to {newest}")))
+    Err(Error::new(
+        ErrorKind::UnsupportedVersion,
+        format!("{what} has layout version {version}, known are 1 to {newest}"),
+    ))
 }
 
 /// An error unless `sound`.

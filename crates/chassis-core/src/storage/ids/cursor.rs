@@ -118,7 +118,10 @@ impl Bounds {
 pub(super) fn verify(pages: &impl ReadPages) -> Result<u64> {
     let root = pages.root();
     if root.depth > MAX_DEPTH || (root.depth == 0 && root.count > 0) {
-        return Err(Error::corrupt(format!("the id tree states {} pairs on {} levels", root.count, root.depth)));
+        return Err(Error::corrupt(format!(
+            "the id tree states {} pairs on {} levels",
+            root.count, root.depth
+        )));
     }
     if root.depth == 0 {
         return Ok(0);

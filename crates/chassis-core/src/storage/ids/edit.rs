@@ -68,7 +68,10 @@ impl Plan {
 fn writable(pages: &impl EditPages, number: u32, level: u32) -> Result<NodeMut<'_>> {
     match pages.edited(number) {
         Some(page) => Ok(NodeMut::new(page, level)),
-        None => Err(Error::new(ErrorKind::Internal, format!("page {number} of the id tree was not made writable"))),
+        None => Err(Error::new(
+            ErrorKind::Internal,
+            format!("page {number} of the id tree was not made writable"),
+        )),
     }
 }
 

@@ -23,7 +23,14 @@ struct Memory {
 impl Memory {
     fn new(leaf_slots: usize, branch_slots: usize) -> Memory {
         let root = IdsRoot { root: 0, depth: 0, count: 0 };
-        Memory { pages: Vec::new(), root, leaf_slots, branch_slots, writable: HashSet::new(), edits_left: usize::MAX }
+        Memory {
+            pages: Vec::new(),
+            root,
+            leaf_slots,
+            branch_slots,
+            writable: HashSet::new(),
+            edits_left: usize::MAX,
+        }
     }
 
     fn insert(&mut self, pair: Pair) -> Result<()> {
@@ -63,7 +70,10 @@ impl Memory {
 
 impl ReadPages for Memory {
     fn page(&self, number: u32) -> Result<&Page> {
-        self.pages.get(number as usize).map(|p| &**p).ok_or_else(|| Error::corrupt(format!("no page {number}")))
+        self.pages
+            .get(number as usize)
+            .map(|p| &**p)
+            .ok_or_else(|| Error::corrupt(format!("no page {number}")))
     }
     fn page_count(&self) -> usize {
         self.pages.len()
@@ -136,7 +146,11 @@ fn random_operations_agree_with_a_set() {
                 assert_eq!(outcome.is_ok(), model.insert(pair), "step {step}: insert {pair:?}");
             } else {
                 let stored = model.range(pair..).next().copied().unwrap_or(pair);
-                assert_eq!(tree.remove(stored).is_ok(), model.remove(&stored), "step {step}: remove {stored:?}");
+                assert_eq!(
+                    tree.remove(stored).is_ok(),
+                    model.remove(&stored),
+                    "step {step}: remove {stored:?}"
+                );
             }
             compare(&tree, &model, rng.below(keys));
             if step % 500 == 0 {
@@ -249,7 +263,8 @@ fn damaged_pages_never_panic_or_hang() {
         }
         if rng.below(4) == 0 {
             let limit = tree.pages.len() as u64 + 3;
-            tree.root = IdsRoot { root: rng.below(limit) as u32, depth: rng.below(10) as u32, count: rng.next() };
+            tree.root =
+                IdsRoot { root: rng.below(limit) as u32, depth: rng.below(10) as u32, count: rng.next() };
         }
         noticed += tree.verify().is_err() as usize;
         for _ in 0..5 {
