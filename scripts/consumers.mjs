@@ -4,7 +4,7 @@
  *
  *   node scripts/consumers.mjs [--runtimes]      --runtimes: also in Node 22 and 24, Bun and Deno (linux-x64)
  */
-import { cpSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -35,20 +35,22 @@ try {
   cpSync(join(root, '__test__/consumers'), folder, { recursive: true })
   writeFileSync(join(folder, 'package.json'), '{ "private": true }\n')
   npm(['install', '--ignore-scripts', ...quiet, ...tarballs], cwd)
-  // The compiler and the types of Node are the checkout's: what is tested is the package.
-  symlinkSync(join(root, 'node_modules/@types'), join(folder, 'node_modules/@types'), 'junction')
-  symlinkSync(join(root, 'node_modules/undici-types'), join(folder, 'node_modules/undici-types'), 'junction')
+  // The compiler and the types of Node are the checkout's: what is tested is the package. Copies, because npm would
+  // follow a link and tidy the checkout.
+  for (const types of ['@types/node', 'undici-types']) {
+    cpSync(join(root, 'node_modules', types), join(folder, 'node_modules', types), { recursive: true })
+  }
 
   const env = { env: { ...process.env, NAPI_RS_NATIVE_LIBRARY_PATH: '', NAPI_RS_ENFORCE_VERSION_CHECK: '1' } }
   run(process.execPath, ['esm.mjs', 'demo.chassis'], { ...cwd, ...env })
   console.log('consumer as an ECMAScript module: works, and shares its classes with require')
   run(process.execPath, ['cjs.cjs', 'demo.chassis'], { ...cwd, ...env })
   console.log('consumer as a CommonJS module: works, in a second process')
-  if (process.argv.includes('--runtimes')) runtimes(env)
   tool('tsc', ['-p', '.'], cwd)
   console.log('consumers in TypeScript, imported and required: compile')
   tool('publint', ['--strict', facade])
   tool('attw', [facade])
+  if (process.argv.includes('--runtimes')) runtimes(env)
 } catch (error) {
   console.error(`FAILED: ${error.message}`)
   process.exitCode = 1

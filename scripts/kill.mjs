@@ -68,13 +68,19 @@ async function inspect(path, { acknowledged, intent, opened }, known) {
       throw new Error(`${size} rows; acknowledged ${expected}, intent ${intent}`)
     const report = await index.check()
     if (!report.ok) throw new Error(`check: ${JSON.stringify(report.problems.slice(0, 5))}`)
-    for (let i = 0; i < Math.min(size, 200); i++) {
+    const samples = Math.min(size, 200)
+    let missed = 0
+    for (let i = 0; i < samples; i++) {
       const id = Math.floor(random() * size)
       const row = rowOf(id, dimensions)
       const stored = await index.get(id)
-      if (Buffer.compare(Buffer.from(stored.vector.buffer), Buffer.from(row.buffer)) !== 0) throw new Error(`row ${id} differs`) // prettier-ignore
-      if ((await index.search(row, { k: 1 })).distances[0] !== 0) throw new Error(`row ${id} is not found`)
+      if (Buffer.compare(Buffer.from(stored.vector.buffer), Buffer.from(row.buffer)) !== 0) {
+        throw new Error(`row ${id} differs`)
+      }
+      if ((await index.search(row, { k: 1 })).distances[0] !== 0) missed++
     }
+    // A walk is approximate: measured, it misses 1 row in 400 of a whole build. A torn graph loses whole regions.
+    if (missed > 0.05 * samples + 1) throw new Error(`${missed} of ${samples} rows are not found`)
     // A store that is quietly broken fails at its next inserts.
     await index.addBatch(Array.from({ length: 50 }, (_, i) => rowOf(size + i, dimensions)))
     await index.rollback()

@@ -94,15 +94,24 @@ export function nearest(word: string, words: readonly string[]): string | undefi
     : undefined
 }
 
+/** Insertions, deletions, replacements and swaps of neighbors that lead from one word to the other. */
 function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const current = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
-      current.push(Math.min(replaced, previous[j]! + 1, current[j - 1]! + 1))
+  const rows: number[][] = []
+  const at = (i: number, j: number) => rows[i]?.[j] ?? Number.POSITIVE_INFINITY
+  for (let i = 0; i <= a.length; i++) {
+    rows.push([])
+    for (let j = 0; j <= b.length; j++) {
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      rows[i]![j] =
+        i === 0 || j === 0
+          ? i + j
+          : Math.min(
+              at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1),
+              at(i - 1, j) + 1,
+              at(i, j - 1) + 1,
+              swapped ? at(i - 2, j - 2) + 1 : Number.POSITIVE_INFINITY,
+            )
     }
-    previous = current
   }
-  return previous[b.length]!
+  return at(a.length, b.length)
 }

@@ -81,14 +81,14 @@ export class Output {
     return jsonLine({ schema: `chassis.${this.#command}/1`, ...data })
   }
 
-  /** A remark on stderr. */
+  /** A remark on stderr. JSON says the same in its fields. */
   note(text: string): void {
-    if (!this.quiet) this.#err.write(`${text}\n`)
+    if (!this.quiet && !this.json) this.#err.write(`${text}\n`)
   }
 
   /** A warning on stderr. */
   warn(text: string): void {
-    if (!this.quiet) this.#err.write(`${this.#paint('33', 'warning:')} ${text}\n`)
+    if (!this.quiet && !this.json) this.#err.write(`${this.#paint('33', 'warning:')} ${text}\n`)
   }
 
   /** A bar on a terminal, silence elsewhere. */

@@ -43,7 +43,7 @@ export interface Reader {
 }
 
 /** Bytes of vectors in a batch: large enough for the engine to link rows in parallel, small in memory. */
-const BATCH_BYTES = 32 << 20
+const BATCH_BYTES = 16 << 20
 const MAX_BATCH_ROWS = 8192
 
 /**
