@@ -25,7 +25,12 @@ fn batch(c: &mut Criterion) {
     }
     group.finish();
     let place = set.build();
-    println!("insert/batch/{}: {} rows, recall@10 at ef 64: {:.4}", set.name, set.rows(), set.recall(&place.index, 64));
+    println!(
+        "insert/batch/{}: {} rows, recall@10 at ef 64: {:.4}",
+        set.name,
+        set.rows(),
+        set.recall(&place.index, 64)
+    );
 }
 
 fn one(c: &mut Criterion) {

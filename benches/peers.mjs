@@ -21,11 +21,13 @@ import { adapterOf, engineNames } from './lib/engines.mjs'
 import { canPin, startWorker } from './lib/process.mjs'
 import { describeCommit, describeMachine, render, summarize } from './lib/report.mjs'
 import { describeSet } from './lib/sets.mjs'
+import { draw } from './lib/svg.mjs'
 
 const USAGE = `node benches/peers.mjs --data DIR --set NAME [options]
 
   --engines LIST       default: ${engineNames.join(',')}
   --json OUT           write the result as JSON
+  --svg OUT            draw recall against speed
   --rounds N           search rounds, default 3
   --efs LIST           default: 10,14,20,... up to 1280; an engine stops after recall 0.998
   --seconds S          length of one timed pass at least, default 0.3
@@ -53,6 +55,7 @@ function readOptions() {
       set: string,
       engines: string,
       json: string,
+      svg: string,
       rounds: string,
       efs: string,
       seconds: string,
@@ -83,6 +86,7 @@ function readOptions() {
     data: values.data,
     set: values.set,
     json: values.json,
+    svg: values.svg,
     engines: list('engines', engineNames),
     rebuild: list('rebuild', []),
     efs: list('efs', DEFAULT_EFS)
@@ -263,6 +267,7 @@ async function main() {
     ratios,
   }
   if (options.json) fs.writeFileSync(options.json, JSON.stringify(result, null, 1) + '\n')
+  if (options.svg && !options.buildOnly) fs.writeFileSync(options.svg, draw(result))
   process.stdout.write(render(result))
 }
 

@@ -14,7 +14,12 @@ fn walk(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let mut hits = Hits::default();
     for ef in [16, 32, 64, 128, 256] {
-        println!("search/{}/ef{ef}: {} rows, recall@10 {:.4}", set.name, set.rows(), set.recall(&place.index, ef));
+        println!(
+            "search/{}/ef{ef}: {} rows, recall@10 {:.4}",
+            set.name,
+            set.rows(),
+            set.recall(&place.index, ef)
+        );
         let options = SearchOptions { ef_search: Some(ef), ..SearchOptions::k(K) };
         let mut i = 0;
         group.bench_function(format!("{}/ef{ef}", set.name), |b| {

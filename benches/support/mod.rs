@@ -59,7 +59,14 @@ impl Set {
             floats.take(rows * DIMENSIONS).collect()
         };
         let (base, queries) = (read("base", rows), read("query", QUERIES));
-        Set { name: "glove100", metric: Metric::Cosine, dimensions: DIMENSIONS, base, queries, truth: Vec::new() }
+        Set {
+            name: "glove100",
+            metric: Metric::Cosine,
+            dimensions: DIMENSIONS,
+            base,
+            queries,
+            truth: Vec::new(),
+        }
     }
 
     /// Clusters in a space of few dimensions, laid into one of many, with a little noise in all of them.
@@ -73,7 +80,8 @@ impl Set {
                 let center = rng.below(CLUSTERS) * LATENT;
                 let latent: [f32; LATENT] = std::array::from_fn(|i| centers[center + i] + 0.7 * rng.normal());
                 out.extend((0..dimensions).map(|d| {
-                    let spread: f32 = latent.iter().zip(basis[d..].iter().step_by(dimensions)).map(|(x, b)| x * b).sum();
+                    let spread: f32 =
+                        latent.iter().zip(basis[d..].iter().step_by(dimensions)).map(|(x, b)| x * b).sum();
                     spread + 0.5 * rng.normal()
                 }));
             }
@@ -104,8 +112,12 @@ impl Set {
             }
             dot / norm.sqrt()
         };
-        let mut all: Vec<(f64, u64)> =
-            self.base.chunks_exact(self.dimensions).enumerate().map(|(i, row)| (-similarity(row), i as u64)).collect();
+        let mut all: Vec<(f64, u64)> = self
+            .base
+            .chunks_exact(self.dimensions)
+            .enumerate()
+            .map(|(i, row)| (-similarity(row), i as u64))
+            .collect();
         let (nearest, _, _) = all.select_nth_unstable_by(K, |a, b| a.0.total_cmp(&b.0));
         nearest.iter().map(|&(_, row)| row).collect()
     }
