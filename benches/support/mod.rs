@@ -16,8 +16,8 @@ pub const EF_CONSTRUCTION: usize = 200;
 
 const QUERIES: usize = 200;
 const CLUSTERS: usize = 256;
-/// Dimensions that the clusters really spread in; about what sentence models show.
-const LATENT: usize = 24;
+/// Dimensions that the clusters really spread in: enough for recall to rise with the effort, as on word vectors.
+const LATENT: usize = 40;
 
 /// Vectors, queries, and the true neighbors of each query.
 pub struct Set {
@@ -39,9 +39,9 @@ pub fn is_test_mode() -> bool {
 }
 
 impl Set {
-    /// The set of this run, with at most `rows` rows; a hundredth of them when the benches are only tested.
+    /// The set of this run, with at most `rows` rows; a few when the benches are only tested.
     pub fn load(rows: usize) -> Set {
-        let rows = if is_test_mode() { (rows / 100).max(500) } else { rows };
+        let rows = if is_test_mode() { (rows / 100).max(2_000) } else { rows };
         let mut set = match std::env::var_os("CHASSIS_DATA") {
             Some(folder) => Set::real(Path::new(&folder), rows),
             None => Set::clustered(rows, 128),
@@ -78,7 +78,7 @@ impl Set {
             let mut out = Vec::with_capacity(rows * dimensions);
             for _ in 0..rows {
                 let center = rng.below(CLUSTERS) * LATENT;
-                let latent: [f32; LATENT] = std::array::from_fn(|i| centers[center + i] + 0.7 * rng.normal());
+                let latent: [f32; LATENT] = std::array::from_fn(|i| centers[center + i] + 1.5 * rng.normal());
                 out.extend((0..dimensions).map(|d| {
                     let spread: f32 =
                         latent.iter().zip(basis[d..].iter().step_by(dimensions)).map(|(x, b)| x * b).sum();

@@ -124,7 +124,7 @@ mod tests {
         let mut late_copies = Plane::random(300, seed).points;
         late_copies.extend(vec![[40.0, 40.0]; 700]);
         let line = (0..1_000).map(|i| [(i as f32).powi(3), 0.0]).collect();
-        let far = |i: u32| [f32::MAX * if i % 2 == 0 { 1.0 } else { -1.0 }, i as f32];
+        let far = |i: u32| [f32::MAX * if i.is_multiple_of(2) { 1.0 } else { -1.0 }, i as f32];
         let inner = Plane { inner: true, ..Plane::random(1_000, seed) };
         vec![
             ("random", random),

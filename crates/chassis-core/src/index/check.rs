@@ -1,6 +1,6 @@
 //! `check`: the storage's own verification and the graph's, in one report.
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::graph::{self, NodeId};
 use crate::index::space::ListsView;
 use crate::index::{Inner, ids, nodes};
@@ -50,6 +50,17 @@ impl CheckReport {
         self.problems.is_empty()
     }
 
+    /// Damage that stopped a part of the check is a finding; any other error is the caller's.
+    fn damage(&mut self, place: &str, outcome: Result<()>) -> Result<()> {
+        match outcome {
+            Err(e) if e.kind() == ErrorKind::Corrupt => {
+                self.add("damaged", place.to_owned(), e.message().to_owned());
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
     fn add(&mut self, code: &'static str, place: String, message: String) {
         // A badly damaged file could name billions of problems; the first thousand say enough.
         if self.problems.len() < 1000 {
@@ -70,13 +81,14 @@ impl Inner {
         report.notes = verified.notes.into_iter().map(problem).collect();
         if level == CheckLevel::Full && report.is_ok() {
             report.nodes = view.node_count() as u64;
-            self.check_records(&view, &mut report)?;
+            let records = self.check_records(&view, &mut report);
+            report.damage("records", records)?;
             let lists = ListsView::new(&view);
             let level_of = |node: NodeId| nodes::record(&view, node).map_or(0, |r| r.level);
             for p in graph::check(&lists, view.node_count(), view.entry(), &self.params, level_of) {
                 report.add(p.code, p.place, p.message);
             }
-            lists.outcome()?;
+            report.damage("lists", lists.outcome())?;
         }
         Ok(report)
     }

@@ -243,7 +243,7 @@ pub(crate) struct VectorPoint<'a, L: Lanes, M: Measure> {
 }
 
 /// Bytes of records to ask for ahead of the one being scored, between a few records and many.
-const AHEAD_BYTES: usize = 8192;
+const AHEAD_BYTES: usize = 24 * 1024;
 
 impl<'a, L: Lanes, M: Measure> VectorPoint<'a, L, M> {
     /// A query; `failed` is set when a row cannot be read.

@@ -25,6 +25,8 @@ pub struct Effort {
     /// 0: the exhaustive families of every point; later passes: `extra` random images a point.
     pub pass: u64,
     pub extra: usize,
+    /// Of the exhaustive families only one image in so many.
+    pub thin: usize,
     /// Images that are crashed again, one in so many; 0 for none.
     pub nested_every: u64,
     /// Stop a workload at its first violation.
@@ -62,6 +64,7 @@ thread_local! {
 }
 
 /// A panic of the engine is a violation like any other, without its noise.
+#[expect(clippy::disallowed_methods, reason = "the process and its hook belong to this test")]
 pub fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -298,7 +301,8 @@ impl Shared<'_> {
             slate.load(&point.base);
             let about =
                 point.expect.allowed.iter().fold(point.expect.absent as u64, |h, &v| mix(h ^ v as u64));
-            for recipe in &recipes {
+            let thin = if *kind == Kind::Crash { self.effort.thin } else { 1 };
+            for recipe in recipes.iter().step_by(thin) {
                 if self.stop.load(Ordering::Relaxed) {
                     return;
                 }
@@ -330,11 +334,11 @@ impl Shared<'_> {
         };
         slate.put(point, recipe);
         let found = self.judge(slate, point, how);
-        let outcome = found.and_then(|found| {
-            if kind == Kind::Crash && (hash >> 8).is_multiple_of(16) {
-                self.second_life(slate, inner, found, hash)?;
-            }
-            Ok(())
+        let outcome = found.and_then(|found| match found {
+            _ if !(hash >> 8).is_multiple_of(16) => Ok(()),
+            found if kind == Kind::Crash => self.second_life(slate, inner, found, hash),
+            Some(version) => self.damaged_life(slate, version),
+            None => Ok(()),
         });
         slate.wipe();
         if let Err(text) = outcome {
@@ -392,6 +396,12 @@ impl Shared<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Goes on writing over damage that was not noticed yet: it must not be signed anew.
+    fn damaged_life(&self, slate: &Slate, version: usize) -> Result<(), String> {
+        let vfs: Arc<dyn Vfs> = SimVfs::from_disk(&slate.vfs.disk(), 1 << 20);
+        guarded(|| oracle::go_on_damaged(&vfs, &self.run.spec, &self.run.model, version))
     }
 
     /// Takes damage away while the violation stays.

@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chassis_core::internals::storage::Bug;
 use chassis_core::internals::storage::backend::Vfs;
 use chassis_core::{Error, ErrorKind};
 
@@ -31,11 +30,9 @@ pub struct Sweep {
 
 const FAILURES: [Failure; 4] = [Failure::Eio, Failure::Enospc, Failure::Short, Failure::LostBarrier];
 
-/// Sweeps one workload.
-pub fn sweep(workload: &Workload, bug: Option<Bug>) -> Sweep {
-    let mut workload = workload.clone();
-    workload.spec.tuning.bug = bug;
-    let calls = match count_calls(&workload) {
+/// Sweeps one workload; only one fault in `thin`.
+pub fn sweep(workload: &Workload, thin: usize) -> Sweep {
+    let calls = match count_calls(workload) {
         Ok(calls) => calls,
         Err(text) => {
             return Sweep { violations: vec![format!("{}: {text}", workload.name)], ..Default::default() };
@@ -47,12 +44,13 @@ pub fn sweep(workload: &Workload, bug: Option<Bug>) -> Sweep {
             faults.extend([false, true].map(|sticky| (n, call, failure, sticky)));
         }
     }
+    let faults: Vec<_> = faults.into_iter().step_by(thin).collect();
     let (next, runs, violations) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::new(vec![]));
     let work = || {
         let mut slate = Slate::new();
         while let Some(&(n, call, failure, sticky)) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
             let fault = Fault { after: n as u64, call: None, failure, sticky };
-            match guarded(|| one(&workload, fault, &mut slate)) {
+            match guarded(|| one(workload, fault, &mut slate)) {
                 Ok(struck) => drop(runs.fetch_add(struck as u64, Ordering::Relaxed)),
                 Err(text) => {
                     let often = if sticky { "for good" } else { "once" };

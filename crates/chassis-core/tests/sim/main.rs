@@ -51,7 +51,8 @@ fn every_crash_recovers() {
     let workloads = selected();
     let mut totals: Vec<Outcome> = workloads.iter().map(|_| Outcome::default()).collect();
     let images = |totals: &[Outcome]| totals.iter().map(|t| t.images).sum::<u64>();
-    let mut effort = Effort { pass: 0, extra: 0, nested_every: 4, first: false };
+    let mut effort =
+        Effort { pass: 0, extra: 0, thin: if DEBUG { 16 } else { 1 }, nested_every: 4, first: false };
     // The first pass is exhaustive; further ones are random and go on until there are enough.
     while effort.pass == 0 || (images(&totals) < wanted() && effort.pass < 1000) {
         for (workload, total) in workloads.iter().zip(&mut totals) {
@@ -87,8 +88,11 @@ fn every_seeded_bug_is_caught() {
     let mut missed = Vec::new();
     for &bug in Bug::ALL {
         let (seen, mut images, mut caught) = (Seen::new(), 0, None);
-        let effort = Effort { pass: 0, extra: 0, nested_every: 4, first: true };
-        for workload in selected() {
+        // Most bugs show in a few images of the right workload: first a thin pass over all of them, then a whole one.
+        for (thin, workload) in
+            [16, 1].into_iter().flat_map(|thin| selected().into_iter().map(move |w| (thin, w)))
+        {
+            let effort = Effort { pass: 0, extra: 0, thin, nested_every: 4, first: true };
             let outcome = explore(&workload, Some(bug), &seen, effort);
             images += outcome.images;
             caught = outcome.violations.into_iter().next();
@@ -111,7 +115,7 @@ fn every_seeded_bug_is_caught() {
 fn every_failing_call_is_survived() {
     let mut violations = Vec::new();
     for workload in selected() {
-        let sweep = faults::sweep(&workload, None);
+        let sweep = faults::sweep(&workload, if DEBUG { 11 } else { 1 });
         let (name, bad) = (workload.name, sweep.violations.len());
         println!("io   {name:<26} {:>8} calls {:>9} faults {bad:>3} violations", sweep.calls, sweep.runs);
         violations.extend(sweep.violations);

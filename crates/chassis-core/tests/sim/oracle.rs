@@ -263,6 +263,33 @@ fn same_hits(hits: &Hits, query: &[f32], version: &Version) -> Result<(), String
     Ok(())
 }
 
+/// Adds a record to an index that may be damaged and commits: both may be refused. What is committed is judged
+/// like any image of a disk that lied.
+pub fn go_on_damaged(vfs: &Arc<dyn Vfs>, spec: &Spec, model: &Model, version: usize) -> Result<(), String> {
+    let mut model = model.clone();
+    let n = 1_000_000 + model.ever.len() as u64;
+    let (id, row) = (spec.id(n), spec.row(n, 0));
+    let write = || -> Result<(), Error> {
+        let index = spec.open(vfs, Mode::Open)?;
+        spec.add(&index, &id, &row)?;
+        index.set_user_version(model.versions.len() as u64)?;
+        index.commit().map(drop)
+    };
+    match write() {
+        Ok(()) => {}
+        Err(e) if damage(&e) => return Ok(()),
+        Err(e) => return Err(format!("writing over damage: {e}")),
+    }
+    let mut next = model.versions[version].clone();
+    next.records.insert(id.clone(), row);
+    model.ever.insert(id);
+    model.versions.push(next);
+    let expect = Expect { allowed: vec![model.versions.len() - 1], ..Default::default() };
+    judge(vfs, spec, &model, &expect, Judge::Detect)
+        .map(drop)
+        .map_err(|e| format!("after writing over damage: {e}"))
+}
+
 /// Adds a record to what a crash left, commits, closes, reopens and compares. Returns the model with that commit.
 pub fn go_on(vfs: &Arc<dyn Vfs>, spec: &Spec, model: &Model, found: Option<usize>) -> Result<Model, String> {
     let index = spec.open(vfs, Mode::OpenOrCreate).map_err(shown("open to go on"))?;

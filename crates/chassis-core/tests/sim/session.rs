@@ -110,7 +110,15 @@ impl Session {
             self.vfs.mark(Mark::Begin(0));
         }
         let creates = !self.vfs.exists(&oracle::path());
-        let index = self.spec.open(&self.dyn_vfs(), Mode::OpenOrCreate)?;
+        let index = match self.spec.open(&self.dyn_vfs(), Mode::OpenOrCreate) {
+            Ok(index) => index,
+            Err(error) => {
+                if new {
+                    self.vfs.mark(Mark::Maybe(0));
+                }
+                return Err(error.into());
+            }
+        };
         if new && creates {
             // Whoever finds a file that somebody died creating is promised nothing before the first commit.
             self.vfs.mark(Mark::Ack(0));

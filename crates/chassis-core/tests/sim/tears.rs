@@ -132,7 +132,9 @@ mod tests {
         for choice in [ABSENT, WHOLE].into_iter().chain(all()) {
             let mut block = vec![200u8; BLOCK];
             apply(choice, 7, &mut block, 0, &new);
-            assert!(seen.insert(block), "{} equals another tear", name(choice));
+            // All but the first or last sector are the longest suffix and prefix.
+            let twin = choice == HOLE || choice == HOLE + 7;
+            assert_eq!(seen.insert(block), !twin, "{}", name(choice));
         }
         let mut block = vec![200u8; BLOCK];
         apply(PREFIX + 1, 7, &mut block, 600, &new[..1000]);

@@ -212,3 +212,63 @@ fn damage() -> Vec<Workload> {
         },
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chassis_core::internals::format::{BLOCK, neighbors, table};
+    use chassis_core::internals::graph;
+
+    use super::*;
+    use crate::session::Session;
+    use crate::simfs::Op;
+
+    fn named(name: &str) -> Workload {
+        all().into_iter().find(|w| w.name == name).unwrap_or_else(|| panic!("no workload {name}"))
+    }
+
+    fn log(workload: &Workload) -> Vec<Op> {
+        let mut session = Session::new(&workload.spec);
+        session.run(&workload.setup).expect("the setup runs");
+        session.vfs.record();
+        session.run(&workload.steps).expect("the steps run");
+        session.vfs.log()
+    }
+
+    #[test]
+    fn the_entry_point_changes() {
+        let levels: Vec<u8> =
+            (0..12).map(|n| graph::level_of(n, named("entry point change").spec.m)).collect();
+        let higher = (1..levels.len()).filter(|&i| levels[..i].iter().all(|l| *l < levels[i])).count();
+        assert!(higher >= 2, "levels {levels:?} raise the entry point {higher} times");
+    }
+
+    #[test]
+    fn tables_and_extents_grow_by_levels() {
+        let spec = named("page-table growth").spec;
+        let fanout = spec.tuning.fanout.expect("stated") as u64;
+        let depth = |nodes: usize| table::depth(nodes.div_ceil(neighbors::per_page(spec.m0)) as u64, fanout);
+        assert!(depth(24) >= depth(9) + 2, "lists grow from depth {} to {}", depth(9), depth(24));
+        // A row takes 64 bytes, a chunk 256.
+        let depth = |nodes: u64| table::depth(nodes.div_ceil(4), 4);
+        assert!(depth(24) >= depth(3) + 2, "vectors grow from depth {} to {}", depth(3), depth(24));
+        assert!(
+            log(&named("extent growth")).iter().any(|op| matches!(op, Op::Length { .. })),
+            "the file grows"
+        );
+    }
+
+    #[test]
+    fn blocks_are_used_again() {
+        let mut writes: BTreeMap<u64, u32> = BTreeMap::new();
+        for op in log(&named("many small commits")) {
+            if let Op::Write { offset, data, .. } = op {
+                let blocks = offset / BLOCK as u64..(offset + data.len() as u64).div_ceil(BLOCK as u64);
+                blocks.filter(|b| *b >= 8).for_each(|b| *writes.entry(b).or_default() += 1);
+            }
+        }
+        let reused = writes.values().filter(|n| **n > 1).count();
+        assert!(reused >= 10, "{reused} blocks are written more than once");
+    }
+}
