@@ -48,6 +48,28 @@ impl WithLanes for Run<'_> {
     }
 }
 
+/// A vector that begins on a cache line, as stored rows do.
+struct Vector {
+    values: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Vector {
+    fn new(len: usize, seed: usize) -> Vector {
+        let mut values = vec![0.0; len + 16];
+        let start = values.as_ptr().align_offset(64);
+        for (i, value) in values[start..start + len].iter_mut().enumerate() {
+            *value = ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0;
+        }
+        Vector { values, start, len }
+    }
+
+    fn get(&self) -> &[f32] {
+        &self.values[self.start..][..self.len]
+    }
+}
+
 fn kernels(criterion: &mut Criterion) {
     let kernels = [
         ("l2", Kernel::L2, 1),
@@ -60,14 +82,11 @@ fn kernels(criterion: &mut Criterion) {
     for (name, kernel, rows_a_call) in kernels {
         let mut group = criterion.benchmark_group(format!("kernels/{}/{name}", active().name()));
         for dimensions in DIMENSIONS {
-            let row = |seed: usize| -> Vec<f32> {
-                (0..dimensions).map(|i| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0).collect()
-            };
-            let (query, rows) = (row(0), [row(1), row(2), row(3), row(4)]);
-            let rows = rows.each_ref().map(Vec::as_slice);
+            let vectors = [0, 1, 2, 3, 4].map(|seed| Vector::new(dimensions, seed));
+            let [query, rows @ ..] = vectors.each_ref().map(Vector::get);
             group.throughput(Throughput::Elements((CALLS * rows_a_call * dimensions) as u64));
             group.bench_function(BenchmarkId::from_parameter(dimensions), |bencher| {
-                bencher.iter(|| dispatch(Run { kernel, query: &query, rows }));
+                bencher.iter(|| dispatch(Run { kernel, query, rows }));
             });
         }
         group.finish();

@@ -79,8 +79,8 @@ export interface OpenSyncOptions<T extends IdType = IdType> {
   model?: string | undefined
 
   /**
-   * This handle: a snapshot for reading, which takes no lock and touches nothing on disk, so it works on read-only
-   * file systems and beside a writer. Default `false`.
+   * This handle: a snapshot for reading, which never waits for a writer and changes nothing on disk, so it works on
+   * read-only file systems and beside a writer. Default `false`.
    */
   readOnly?: boolean | undefined
   /**

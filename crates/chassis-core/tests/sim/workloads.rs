@@ -180,6 +180,14 @@ fn endings() -> Vec<Workload> {
                 rounds(19..23, |r| vec![Add(r..r + 1), Delete(r - 8..r - 7)]),
             ]),
         ),
+    ]
+}
+
+/// What the disk does.
+fn damage() -> Vec<Workload> {
+    let churn = |from: u64, to: u64| rounds(from..to, |r| vec![Add(r..r + 1), Delete(r - 4..r - 3)]);
+    let strings = Spec { id_type: IdType::String, payloads: true, ..spec() };
+    vec![
         Workload {
             spec: Spec { dimensions: 64, ..spec() },
             ..workload(
@@ -192,14 +200,6 @@ fn endings() -> Vec<Workload> {
                 ]),
             )
         },
-    ]
-}
-
-/// What the disk does.
-fn damage() -> Vec<Workload> {
-    let churn = |from: u64, to: u64| rounds(from..to, |r| vec![Add(r..r + 1), Delete(r - 4..r - 3)]);
-    let strings = Spec { id_type: IdType::String, payloads: true, ..spec() };
-    vec![
         Workload {
             rot: true,
             ..workload("rotten commit records", vec![Open, Batch(0..5), Commit], churn(5, 13))
