@@ -54,7 +54,10 @@ export function install(folder = '.') {
   const [lock, done] = at(join(folder, 'package-lock.json'), join(folder, 'node_modules/.package-lock.json'))
   if (newest([done]) >= newest([lock])) return
   console.error(`installing the dependencies of ${folder === '.' ? 'the checkout' : folder} …`)
-  npm(['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: join(root, folder) })
+  // Not `npm ci`: it refuses a lock without the optional packages of platforms that a registry does not carry.
+  npm(['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: join(root, folder),
+  })
 }
 
 /** Builds what is older than its sources. */

@@ -194,14 +194,14 @@ impl<S: Space, L: LinkWriter> Plan<'_, '_, S, L> {
         mates.clear();
         let mut at = first;
         while at < end && end - first > 1 {
-            let four = [at, (at + 1).min(end - 1), (at + 2).min(end - 1), (at + 3).min(end - 1)];
+            let four = [0, 1, 2, 3].map(|i| at.saturating_add(i).min(end - 1));
             let distances = point.distance4(four);
             for i in 0..(end - at).min(4) as usize {
                 if four[i] != node {
                     mates.push(Neighbor { distance: finite(distances[i]), node: four[i] });
                 }
             }
-            at += 4;
+            at = at.saturating_add(4);
         }
     }
 

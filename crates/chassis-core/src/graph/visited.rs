@@ -80,6 +80,8 @@ mod tests {
             let len = visited.gather(&list, &mut out);
             assert_eq!(out[..len], [3, 0, 9, 99, 5], "round {round}");
             assert_eq!(visited.gather(&list, &mut out), 0);
+            // 255 rounds on the epoch is the same again, and the tag of node 50 must not be.
+            assert!(round % 255 != 10 || visited.insert(50), "round {round}");
             assert!(!visited.insert(3) && visited.insert(4));
         }
         visited.clear(101);
