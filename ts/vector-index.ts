@@ -395,6 +395,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
 
   /**
    * Looks for damage. What it finds is returned, not thrown. See {@link CheckLevel} for what each level costs.
+   * Writes of this index wait until it is done; searches do not.
    *
    * @throws `ERR_CHASSIS_INVALID_OPTION`, `…_IO`, `…_CLOSED`.
    */

@@ -70,11 +70,13 @@ impl CheckReport {
 }
 
 impl Inner {
-    /// Checks the committed state of a reader, or the current state of a writer.
+    /// Checks the committed state of a reader, or the current state of a writer, whose other threads wait.
     pub(crate) fn check(&self, level: CheckLevel) -> Result<CheckReport> {
+        // Half a change would read as damage. Where there is no transaction to be had, nothing changes anyway.
+        let _quiet = self.store.txn().ok();
         let view = self.store.view();
         let mut report = CheckReport::default();
-        let verified = recovery::verify(&self.store, level >= CheckLevel::Pages)?;
+        let verified = recovery::verify(&self.store, &view, level >= CheckLevel::Pages)?;
         report.blocks = verified.blocks;
         let problem = |f: recovery::Finding| Problem { code: f.code, place: f.place, message: f.message };
         report.problems = verified.problems.into_iter().map(problem).collect();

@@ -32,7 +32,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::Header;
 use crate::graph;
 use crate::kernels;
-use crate::storage::{self, Kind, OpenMode, OpenTuning, Store, Vfs};
+use crate::storage::{self, OpenMode, OpenTuning, Store, Vfs};
 
 pub use check::{CheckLevel, CheckReport, Problem};
 pub use ids::Id;
@@ -271,22 +271,7 @@ impl VectorIndex {
     pub fn get(&self, id: &Id) -> Result<Option<Record>> {
         let inner = self.inner()?;
         ids::validate(id, inner.id_type)?;
-        // The view that knows the id knows the record: what is complete when an id is entered never moves.
-        let found = inner.store.consistent(|view| ids::find(view, id))?;
-        let Some(node) = found else { return Ok(None) };
-        let view = inner.store.view();
-        let rows = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
-        let row = kernels::f32s(rows.get_verified(node as usize)?);
-        let vector = row
-            .get(..inner.header.dimensions as usize)
-            .ok_or_else(|| Error::corrupt("a short row"))?
-            .to_vec();
-        let record = nodes::record(&view, node)?;
-        let payload = match record.payload_len {
-            Some(len) => Some(ids::read_heap(&view, record.payload, len as usize)?),
-            None => None,
-        };
-        Ok(Some(Record { id: id.clone(), vector, payload }))
+        inner.store.consistent(|view| ids::find(view, id)?.map(|node| nodes::get(view, id, node)).transpose())
     }
 
     /// Deletes records and says how many there were. They become tombstones: gone from results at once, their
@@ -375,7 +360,8 @@ impl VectorIndex {
         })
     }
 
-    /// Looks for damage. Problems are returned, not thrown.
+    /// Looks for damage. Problems are returned, not thrown. Writes of this handle wait until it is done; searches
+    /// do not.
     pub fn check(&self, level: CheckLevel) -> Result<CheckReport> {
         self.inner()?.check(level)
     }

@@ -1,8 +1,10 @@
 //! The 32-byte record of a node and the live bitmap, as words of their pages.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::node as format;
 use crate::graph::NodeId;
+use crate::index::{self, Id, ids};
+use crate::kernels;
 use crate::storage::{Kind, Page, PageMut, View};
 
 /// Words of a node record.
@@ -68,6 +70,16 @@ impl Record {
 pub(crate) fn record(view: &View, node: NodeId) -> Result<Record> {
     let (page, word) = place(node);
     Ok(Record::read(view.pages(Kind::Nodes).get(page)?, word))
+}
+
+/// A node as its user sees it, checksums verified.
+pub(crate) fn get(view: &View, id: &Id, node: NodeId) -> Result<index::Record> {
+    let rows = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+    let row = kernels::f32s(rows.get_verified(node as usize)?);
+    let vector = row.get(..view.header().dimensions as usize).ok_or_else(|| Error::corrupt("a short row"))?;
+    let record = record(view, node)?;
+    let payload = record.payload_len.map(|len| ids::read_heap(view, record.payload, len as usize));
+    Ok(index::Record { id: id.clone(), vector: vector.to_vec(), payload: payload.transpose()? })
 }
 
 /// Page, word and mask of a node's live bit.

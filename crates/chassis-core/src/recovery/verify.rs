@@ -55,18 +55,17 @@ impl Verified {
     }
 }
 
-/// Verifies the commit a store rests on; with `units`, the checksum of every page and chunk too.
-pub fn verify(store: &Store, units: bool) -> Result<Verified> {
-    let view = store.view();
+/// Verifies the commit a view rests on; with `units`, the checksum of every page and chunk too.
+pub fn verify(store: &Store, view: &View, units: bool) -> Result<Verified> {
     let mut found = Verified::default();
-    verify_front(store, &view, &mut found)?;
+    verify_front(store, view, &mut found)?;
     let mut owners =
         Owners { taken: vec![0; (view.meta().blocks as usize).div_ceil(64)], limit: view.meta().blocks };
     owners.take(view.meta().catalog.block, 1, "catalog", &mut found);
     for (kind, object) in view.objects() {
         verify_object(*kind, object, units, &mut owners, &mut found);
     }
-    match store.free_runs() {
+    match view.free_runs() {
         Ok(runs) => runs.iter().for_each(|run| owners.take(run.start, run.blocks, "free list", &mut found)),
         Err(error) => found.damage("free-list", "free list", error),
     }

@@ -50,7 +50,7 @@ impl Txn<'_> {
         grow(shared.source.file.as_ref(), plan.space.end() * BLOCK as u64)?;
         let (meta, changes) = plan.write()?;
         let (txn, space) = (meta.txn, plan.space);
-        let view = writer.view.advanced(meta, &changes, shared.pins.pin(txn))?;
+        let view = writer.view.advanced(meta, &changes, Arc::new(shared.pins.pin(txn)?))?;
         seal(shared, writer, &meta)?;
         writer.view = Arc::new(view);
         writer.space = Some(space);

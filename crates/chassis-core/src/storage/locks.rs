@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::backend::{File, LockKind};
-use crate::storage::view::Pin;
 
 const WRITER: u64 = 1 << 62;
 const PIDS: u64 = WRITER + (1 << 33);
@@ -52,29 +51,6 @@ pub(crate) fn unlock_writer(file: &dyn File) {
     let _ = file.unlock(WRITER, 1);
 }
 
-/// A reader's lock on a commit, given back when the last view of it is gone.
-pub(crate) struct SharedPin {
-    file: Arc<dyn File>,
-    txn: u64,
-}
-
-impl SharedPin {
-    pub(crate) fn new(file: &Arc<dyn File>, txn: u64) -> Result<SharedPin> {
-        if !file.try_lock(PINS + txn.min(PINS_LEN - 1), 1, LockKind::Shared)? {
-            return Err(Error::new(ErrorKind::Io, format!("commit {txn} could not be pinned")));
-        }
-        Ok(SharedPin { file: file.clone(), txn })
-    }
-}
-
-impl Pin for SharedPin {}
-
-impl Drop for SharedPin {
-    fn drop(&mut self) {
-        let _ = self.file.unlock(PINS + self.txn.min(PINS_LEN - 1), 1);
-    }
-}
-
 /// The oldest commit another open file pins.
 pub(crate) fn oldest_pin(file: &dyn File) -> Result<Option<u64>> {
     let mut oldest = None;
@@ -92,36 +68,80 @@ pub(crate) fn oldest_pin(file: &dyn File) -> Result<Option<u64>> {
     Ok(oldest)
 }
 
-/// The commits that views of this process use.
-#[derive(Default)]
-pub(crate) struct LocalPins(Mutex<BTreeMap<u64, usize>>);
+/// The commits that the views of one store use, counted: the kernel does not count locks of one open file.
+pub(crate) struct Pins {
+    /// Where a reader's pins show to the writer; a writer sees its own without.
+    file: Option<Arc<dyn File>>,
+    views: Mutex<BTreeMap<u64, usize>>,
+}
 
-impl LocalPins {
-    pub(crate) fn pin(self: &Arc<Self>, txn: u64) -> Arc<dyn Pin> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(txn).or_default() += 1;
-        Arc::new(LocalPin { pins: self.clone(), txn })
+impl Pins {
+    pub(crate) fn new(file: Option<Arc<dyn File>>) -> Arc<Pins> {
+        Arc::new(Pins { file, views: Mutex::default() })
+    }
+
+    /// Keeps a commit's blocks from being used again until the pin is dropped.
+    pub(crate) fn pin(self: &Arc<Self>, txn: u64) -> Result<Pin> {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (None, Some(file)) = (views.get(&txn), &self.file)
+            && !file.try_lock(pin_byte(txn), 1, LockKind::Shared)?
+        {
+            return Err(Error::new(ErrorKind::Io, format!("commit {txn} could not be pinned")));
+        }
+        *views.entry(txn).or_default() += 1;
+        Ok(Pin { pins: self.clone(), txn })
     }
 
     pub(crate) fn oldest(&self) -> Option<u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().next().copied()
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).keys().next().copied()
     }
 }
 
-struct LocalPin {
-    pins: Arc<LocalPins>,
+fn pin_byte(txn: u64) -> u64 {
+    PINS + txn.min(PINS_LEN - 1)
+}
+
+/// Keeps the blocks of a commit from being used again while a view of it lives.
+pub(crate) struct Pin {
+    pins: Arc<Pins>,
     txn: u64,
 }
 
-impl Pin for LocalPin {}
-
-impl Drop for LocalPin {
+impl Drop for Pin {
     fn drop(&mut self) {
-        let mut pins = self.pins.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(n) = pins.get_mut(&self.txn) {
-            *n -= 1;
-            if *n == 0 {
-                pins.remove(&self.txn);
+        let mut views = self.pins.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = views.get_mut(&self.txn) else { return };
+        *count -= 1;
+        if *count == 0 {
+            views.remove(&self.txn);
+            if let Some(file) = &self.pins.file {
+                // Closing the file gives the lock back as well; an error here can only delay that.
+                let _ = file.unlock(pin_byte(self.txn), 1);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::backend::{Access, Vfs};
+    use crate::storage::memory::MemoryVfs;
+
+    #[test]
+    fn a_commit_stays_pinned_until_its_last_view_is_gone() {
+        let (vfs, path) = (MemoryVfs::new(1 << 16), Path::new("index"));
+        vfs.put(path, &[0; 100]);
+        let reader = vfs.open(path, Access::Read).unwrap();
+        let writer = vfs.open(path, Access::ReadWrite).unwrap();
+        let pins = Pins::new(Some(reader));
+        let (first, second, later) = (pins.pin(5).unwrap(), pins.pin(5).unwrap(), pins.pin(9).unwrap());
+        assert_eq!(oldest_pin(writer.as_ref()).unwrap(), Some(5));
+        drop(first);
+        assert_eq!(oldest_pin(writer.as_ref()).unwrap(), Some(5));
+        drop(second);
+        assert_eq!(oldest_pin(writer.as_ref()).unwrap(), Some(9));
+        drop(later);
+        assert_eq!(oldest_pin(writer.as_ref()).unwrap(), None);
     }
 }

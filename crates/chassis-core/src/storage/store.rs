@@ -10,13 +10,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::page::{PageHeader, PageType};
 use crate::format::{self, BLOCK, Descriptor, Entry, FIRST_DATA_BLOCK, Header, Kind, Meta, UnverifiedHeader};
 use crate::storage::backend::{Access, File, Vfs};
-use crate::storage::locks::{self, LocalPins, SharedPin};
+use crate::storage::locks::{self, Pin, Pins};
 use crate::storage::metas::{self, Choice};
 use crate::storage::space::Space;
 use crate::storage::tuning::{Bug, OpenTuning};
 use crate::storage::txn::{Txn, Writer};
 use crate::storage::units::Mapped;
-use crate::storage::view::{Pin, View};
+use crate::storage::view::View;
 
 /// What a store is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     /// Odd while the id tree changes.
     pub(crate) ids_changes: AtomicU64,
     pub(crate) source: Arc<Mapped>,
-    pub(crate) pins: Arc<LocalPins>,
+    pub(crate) pins: Arc<Pins>,
     /// Blocks below this are left alone although the free list has them: see [`Store::open`].
     pub(crate) skip_to: u64,
     pub(crate) writer: Option<Mutex<Writer>>,
@@ -105,11 +105,11 @@ impl Store {
         let read_only = mode == OpenMode::ReadOnly;
         let file = vfs.open(path, if read_only { Access::Read } else { Access::ReadWrite })?;
         let header = Arc::new(read_header(file.as_ref(), read_only)?);
-        let pins = Arc::new(LocalPins::default());
+        let pins = Pins::new(read_only.then(|| file.clone()));
         if !read_only {
             locks::lock_writer(file.as_ref(), path, lock_timeout)?;
         }
-        let (choice, pin) = settle(&file, read_only, &pins, *tuning)?;
+        let (choice, pin) = settle(file.as_ref(), &pins, *tuning)?;
         let file_len = check_length(file.as_ref(), &choice.meta)?;
         let source = Arc::new(Mapped::new(file.clone(), file_len, *tuning)?);
         let view = Arc::new(view_of(&header, choice.meta, &source, pin)?);
@@ -184,7 +184,7 @@ impl Store {
         if metas::choose(file.as_ref(), tuning)?.meta.txn == view.meta().txn {
             return Ok(false);
         }
-        let (choice, pin) = settle(file, true, &self.shared.pins, tuning)?;
+        let (choice, pin) = settle(file.as_ref(), &self.shared.pins, tuning)?;
         check_length(file.as_ref(), &choice.meta)?;
         self.shared.show(&Arc::new(view_of(view.shared_header(), choice.meta, &self.shared.source, pin)?));
         Ok(true)
@@ -203,11 +203,6 @@ impl Store {
             recovered_previous_commit: self.recovered,
             read_only: self.read_only,
         })
-    }
-
-    /// The free runs of the commit the current view rests on.
-    pub(crate) fn free_runs(&self) -> Result<Vec<format::Run>> {
-        Ok(Space::load(&self.view())?.runs().to_vec())
     }
 
     /// The header as it is in the file now.
@@ -307,22 +302,13 @@ fn read_header(file: &dyn File, read_only: bool) -> Result<Header> {
     Ok(header)
 }
 
-/// Chooses the newest commit and pins it. A reader that finds a newer one after pinning starts over: the writer
-/// looks for pins only after a commit, so a pin taken while that commit was the newest is always seen.
-fn settle(
-    file: &Arc<dyn File>,
-    read_only: bool,
-    pins: &Arc<LocalPins>,
-    tuning: OpenTuning,
-) -> Result<(Choice, Arc<dyn Pin>)> {
+/// Chooses the newest commit and pins it. Whoever finds a newer one after pinning starts over: the writer looks for
+/// pins only after a commit, so a pin taken while that commit was the newest is always seen.
+fn settle(file: &dyn File, pins: &Arc<Pins>, tuning: OpenTuning) -> Result<(Choice, Arc<Pin>)> {
     for _ in 0..1_000 {
-        let choice = metas::choose(file.as_ref(), tuning)?;
-        if !read_only {
-            let pin = pins.pin(choice.meta.txn);
-            return Ok((choice, pin));
-        }
-        let pin = SharedPin::new(file, choice.meta.txn)?;
-        if metas::choose(file.as_ref(), tuning)?.meta == choice.meta {
+        let choice = metas::choose(file, tuning)?;
+        let pin = pins.pin(choice.meta.txn)?;
+        if metas::choose(file, tuning)?.meta == choice.meta {
             return Ok((choice, Arc::new(pin)));
         }
     }
@@ -338,7 +324,7 @@ fn check_length(file: &dyn File, meta: &Meta) -> Result<u64> {
     Ok(have)
 }
 
-fn view_of(header: &Arc<Header>, meta: Meta, source: &Arc<Mapped>, pin: Arc<dyn Pin>) -> Result<View> {
+fn view_of(header: &Arc<Header>, meta: Meta, source: &Arc<Mapped>, pin: Arc<Pin>) -> Result<View> {
     let at = meta.catalog;
     if at.blocks != 1 || at.block < FIRST_DATA_BLOCK || at.block >= meta.blocks {
         return Err(Error::corrupt(format!("commit {} has its catalog at block {}", meta.txn, at.block)));

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
-use crate::format::{BLOCK, Descriptor, Form, Header, Kind, Meta};
+use crate::format::{BLOCK, Descriptor, Form, Header, Kind, Meta, Run};
+use crate::storage::locks::Pin;
 use crate::storage::objects::{Object, Pages, Rows};
+use crate::storage::space::Space;
 use crate::storage::units::{Mapped, Units};
 
 /// The counts that make nodes visible.
@@ -58,16 +60,13 @@ pub(crate) struct Change {
     pub(crate) levels: Vec<Vec<u64>>,
 }
 
-/// Keeps the blocks of a commit from being used again while a view of it lives.
-pub(crate) trait Pin: Send + Sync {}
-
 /// One state of an index. Cheap to share; good as long as it is held.
 pub struct View {
     header: Arc<Header>,
     meta: Meta,
     objects: Vec<(u16, Object)>,
     state: State,
-    pub(crate) pin: Arc<dyn Pin>,
+    pub(crate) pin: Arc<Pin>,
 }
 
 impl View {
@@ -77,7 +76,7 @@ impl View {
         meta: Meta,
         descriptors: Vec<Descriptor>,
         source: &Arc<Mapped>,
-        pin: Arc<dyn Pin>,
+        pin: Arc<Pin>,
     ) -> Result<View> {
         for d in &descriptors {
             // Each unit takes a block and each row its bytes: counts past that are lies, and would size allocations.
@@ -102,7 +101,7 @@ impl View {
         header: Arc<Header>,
         meta: Meta,
         objects: Vec<(u16, Object)>,
-        pin: Arc<dyn Pin>,
+        pin: Arc<Pin>,
     ) -> Result<View> {
         let view = View { header, meta, objects, state: State::default(), pin };
         for kind in [Kind::Lists, Kind::Upper, Kind::Nodes, Kind::Live, Kind::Ids, Kind::FreeList] {
@@ -118,7 +117,7 @@ impl View {
     }
 
     /// A later commit: objects that `changes` does not name stay as they are, without what was private.
-    pub(crate) fn advanced(&self, meta: Meta, changes: &[Change], pin: Arc<dyn Pin>) -> Result<View> {
+    pub(crate) fn advanced(&self, meta: Meta, changes: &[Change], pin: Arc<Pin>) -> Result<View> {
         let advance = |&(kind, ref object): &(u16, Object)| {
             let units = object.units();
             let units = match changes.iter().find(|c| c.descriptor.kind == kind) {
@@ -258,6 +257,11 @@ impl View {
     pub(crate) fn set_ids_root(&self, new: IdsRoot) {
         self.state.ids_root.store(new.root as u64 | (new.depth as u64) << 32, Ordering::Release);
         self.state.ids_count.store(new.count, Ordering::Release);
+    }
+
+    /// The free runs of the commit.
+    pub(crate) fn free_runs(&self) -> Result<Vec<Run>> {
+        Ok(Space::load(self)?.runs().to_vec())
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

@@ -61,3 +61,48 @@ fn batch_search_equals_single_search_at_any_thread_count() {
     }
     assert!(index.search_batch(&[], &search, None).unwrap().is_empty());
 }
+
+#[test]
+fn a_check_beside_a_writer_finds_nothing() {
+    let (_dir, path) = place();
+    let dims = 8;
+    let index = VectorIndex::open(&path, &options(dims, Metric::L2)).unwrap();
+    let rows = clustered(6_000, dims, 6);
+    index.add_batch(&rows[..300 * dims], &BatchOptions::default()).unwrap();
+    index.commit().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for part in rows[300 * dims..].chunks(50 * dims) {
+                index.add_batch(part, &BatchOptions { threads: Some(1), ..Default::default() }).unwrap();
+                index.commit().unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            let report = index.check(CheckLevel::Full).unwrap();
+            assert!(report.is_ok(), "{:?}", &report.problems[..report.problems.len().min(3)]);
+        }
+    });
+}
+
+#[test]
+fn a_get_beside_a_rollback_finds_the_record_or_nothing() {
+    let (_dir, path) = place();
+    let index = VectorIndex::open(&path, &options(4, Metric::L2)).unwrap();
+    let (id, done) = (Id::Integer(7), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..3_000 {
+                index.add_record(Some(&id), &[1.0; 4], Some(b"payload")).unwrap();
+                index.rollback().unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            if let Some(record) = index.get(&id).unwrap() {
+                assert_eq!((record.vector, record.payload), (vec![1.0; 4], Some(b"payload".to_vec())));
+            }
+        }
+    });
+}
