@@ -17,7 +17,7 @@ use crate::error::Result;
 
 use super::select_neighbors::select_neighbors;
 use super::tree::Parents;
-use super::walk::finite;
+use super::walk::{Effort, finite};
 use super::work::{self, BuildScratch, Job, sort_candidates};
 use super::{LinkWriter, Lists, NONE, Neighbor, NodeId, Params, Point, Space, level_of};
 
@@ -168,7 +168,8 @@ impl<S: Space, L: LinkWriter> Job for Plan<'_, '_, S, L> {
             if let Some(start) = &mut start
                 && layer <= top
             {
-                scratch.walk.search_layer(&point, lists, layer, *start, first, params.ef_construction, far);
+                let effort = Effort::of(params.ef_construction);
+                scratch.walk.search_layer(&point, lists, layer, &[*start], first, effort, far);
                 scratch.candidates.extend_from_slice(scratch.walk.nearest());
                 *start = scratch.candidates[0];
             }
@@ -346,7 +347,7 @@ mod tests {
             let found_by = |node| {
                 let mut buffer = ();
                 let point = build.space.point(node, &mut buffer);
-                let nearest = walk.search(&point, &build.lists, build.entry.unwrap(), 1_000, 100);
+                let nearest = walk.search(&point, &build.lists, build.entry.unwrap(), 1_000, Effort::of(100));
                 let truth = build.space.sorted_around(node);
                 truth[..5].iter().filter(|t| nearest.iter().any(|n| n.node == t.node)).count()
             };

@@ -12,7 +12,8 @@
 //! | `tree` | what keeps every node reachable | |
 //! | `fill` | the end of a bulk build: full lists, nearest first | |
 //! | `check` | proves the invariants | |
-//! | `queue`, `visited`, `neighbor`, `params` | parts of the above | |
+//! | `pool`: `sorted`, `queue` | the candidates of a short walk, of a long one | |
+//! | `visited`, `neighbor`, `params` | parts of the above | |
 //!
 //! # Invariants
 //!
@@ -37,8 +38,10 @@ mod insert;
 mod level;
 mod neighbor;
 mod params;
+mod pool;
 mod queue;
 mod select_neighbors;
+mod sorted;
 #[cfg(test)]
 mod testing;
 mod tree;
@@ -56,7 +59,7 @@ pub use insert::{batch_limit, insert_batch};
 pub use level::{MAX_LEVEL, level_of};
 pub use neighbor::Neighbor;
 pub use params::{MAX_DEGREE, Params};
-pub use walk::Walk;
+pub use walk::{Effort, Stop, Walk};
 pub use work::{BuildScratch, Work};
 
 /// The number of a node, counted from 0 in the order of insertion.

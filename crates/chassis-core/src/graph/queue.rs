@@ -9,6 +9,7 @@
 //! the pool holds. Each time the entries are sorted in again. So a wrong guess costs time and never a result,
 //! and negative distances, infinite ones and clusters far from everything are like any others.
 
+use super::pool::Pool;
 use super::{Neighbor, NodeId};
 
 const BUCKETS: usize = 1024;
@@ -47,6 +48,8 @@ pub(super) struct Queue {
     bound: f32,
     /// `last` when the range was last found to be as good as it gets.
     fitted: usize,
+    /// The smallest distances, ascending, as many as [`Queue::watch`] asked for.
+    best: Vec<f32>,
 }
 
 impl Default for Queue {
@@ -64,23 +67,12 @@ impl Default for Queue {
             held: 0,
             bound: f32::INFINITY,
             fitted: BUCKETS,
+            best: Vec::new(),
         }
     }
 }
 
 impl Queue {
-    /// Empties the pool and sets its size, and its range from the smallest and largest distance known so far.
-    #[inline]
-    pub(super) fn reset(&mut self, ef: usize, smallest: f32, largest: f32) {
-        self.entries.clear();
-        self.ef = ef.max(1);
-        let spread = (largest - smallest).max(largest.abs() / 64.0).min(f32::MAX / 16.0);
-        let below = (smallest - spread).max(f32::MIN);
-        let low = if smallest >= 0.0 { below.max(0.0) } else { below };
-        self.set_range(low, largest.min(f32::MAX / 4.0) + spread - low);
-        self.empty_buckets();
-    }
-
     fn set_range(&mut self, low: f32, width: f32) {
         self.low = low;
         self.scale = BUCKETS as f32 / width.clamp(1e-30, f32::MAX);
@@ -101,36 +93,22 @@ impl Queue {
         (((distance - self.low) * self.scale) as usize).min(BUCKETS - 1)
     }
 
-    /// Only distances below this one can enter.
+    /// Keeps the smallest distances in order, when asked to.
     #[inline(always)]
-    pub(super) fn bound(&self) -> f32 {
-        self.bound
+    fn note(&mut self, distance: f32) {
+        let Some(last) = self.best.last_mut().filter(|last| distance < **last) else { return };
+        *last = distance;
+        let mut at = self.best.len() - 1;
+        while at > 0 && self.best[at - 1] > distance {
+            self.best.swap(at - 1, at);
+            at -= 1;
+        }
     }
 
-    /// Adds a node, unless it is too far. Its distance is finite.
+    /// Puts an entry into its bucket, and says whether no open entry is in a lower one.
     #[inline(always)]
-    pub(super) fn push(&mut self, neighbor: Neighbor) {
-        if neighbor.distance < self.low {
-            self.widen(neighbor.distance);
-        }
-        let bucket = self.bucket(neighbor.distance);
-        // The last bucket may hold more than `ef` needs, so that its entries need no order, but not without
-        // end: among thousands of equal distances a walk would never stop.
-        if bucket > self.last || (bucket == self.last && self.held >= 2 * self.ef) {
-            return;
-        }
-        self.entries.push(Entry {
-            distance: neighbor.distance,
-            node: neighbor.node,
-            next: END,
-            popped: false,
-        });
-        self.link(self.entries.len() - 1, bucket);
-    }
-
-    /// Puts an entry into its bucket.
-    #[inline(always)]
-    fn link(&mut self, index: usize, bucket: usize) {
+    fn link(&mut self, index: usize, bucket: usize) -> bool {
+        let nearest = lowest(&self.open, self.first_word, bucket);
         let (word, bit) = (bucket / 64 % WORDS, 1u64 << (bucket % 64));
         let entry = &mut self.entries[index];
         if !entry.popped {
@@ -141,17 +119,7 @@ impl Queue {
         }
         self.counts[bucket % BUCKETS] += 1;
         self.held += 1;
-    }
-
-    /// Forgets the farthest buckets while `ef` entries remain without them. Call after each group of pushes.
-    #[inline(always)]
-    pub(super) fn trim(&mut self) {
-        let last = self.counts[self.last % BUCKETS] as usize;
-        if self.held - last >= self.ef {
-            self.lower();
-        } else if self.held >= self.ef && last > self.ef / 8 + 8 && self.fitted != self.last {
-            self.fit();
-        }
+        nearest
     }
 
     fn lower(&mut self) {
@@ -198,7 +166,7 @@ impl Queue {
             let old = (((entry.distance - old_low) * old_scale) as usize).min(BUCKETS - 1);
             if old <= old_last {
                 self.entries[kept] = entry;
-                self.link(kept, self.bucket(entry.distance));
+                let _ = self.link(kept, self.bucket(entry.distance));
                 kept += 1;
             }
         }
@@ -219,17 +187,83 @@ impl Queue {
         }
         None
     }
+}
 
-    /// The node that `pop` would return.
+/// Whether no bucket below this one is open.
+#[inline(always)]
+fn lowest(open: &[u64; WORDS], first_word: usize, bucket: usize) -> bool {
+    let word = bucket / 64;
+    match word.cmp(&first_word) {
+        std::cmp::Ordering::Less => true,
+        std::cmp::Ordering::Equal => open[word % WORDS] & ((1 << (bucket % 64)) - 1) == 0,
+        // Words before may be empty by now; then this is wrong, and costs a prefetch.
+        std::cmp::Ordering::Greater => false,
+    }
+}
+
+impl Pool for Queue {
+    #[inline]
+    fn reset(&mut self, ef: usize, smallest: f32, largest: f32) {
+        self.entries.clear();
+        self.ef = ef.max(1);
+        let spread = (largest - smallest).max(largest.abs() / 64.0).min(f32::MAX / 16.0);
+        let below = (smallest - spread).max(f32::MIN);
+        let low = if smallest >= 0.0 { below.max(0.0) } else { below };
+        self.set_range(low, largest.min(f32::MAX / 4.0) + spread - low);
+        self.empty_buckets();
+        self.best.clear();
+    }
+
     #[inline(always)]
-    pub(super) fn peek(&mut self) -> Option<NodeId> {
+    fn watch(&mut self, k: usize) {
+        self.best.clear();
+        self.best.resize(k, f32::INFINITY);
+    }
+
+    #[inline(always)]
+    fn bound(&self) -> f32 {
+        self.bound
+    }
+
+    #[inline(always)]
+    fn push(&mut self, neighbor: Neighbor) -> bool {
+        if neighbor.distance < self.low {
+            self.widen(neighbor.distance);
+        }
+        let bucket = self.bucket(neighbor.distance);
+        // The last bucket may hold more than `ef` needs, so that its entries need no order, but not without
+        // end: among thousands of equal distances a walk would never stop.
+        if bucket > self.last || (bucket == self.last && self.held >= 2 * self.ef) {
+            return false;
+        }
+        self.entries.push(Entry {
+            distance: neighbor.distance,
+            node: neighbor.node,
+            next: END,
+            popped: false,
+        });
+        self.note(neighbor.distance);
+        self.link(self.entries.len() - 1, bucket)
+    }
+
+    #[inline(always)]
+    fn trim(&mut self) {
+        let last = self.counts[self.last % BUCKETS] as usize;
+        if self.held - last >= self.ef {
+            self.lower();
+        } else if self.held >= self.ef && last > self.ef / 8 + 8 && self.fitted != self.last {
+            self.fit();
+        }
+    }
+
+    #[inline(always)]
+    fn peek(&mut self) -> Option<NodeId> {
         let bucket = self.first_bucket()?;
         Some(self.entries[self.heads[bucket % BUCKETS] as usize].node)
     }
 
-    /// A nearest node that was not popped before.
     #[inline(always)]
-    pub(super) fn pop(&mut self) -> Option<NodeId> {
+    fn pop(&mut self) -> Option<Neighbor> {
         let bucket = self.first_bucket()?;
         let entry = &mut self.entries[self.heads[bucket % BUCKETS] as usize];
         entry.popped = true;
@@ -237,11 +271,15 @@ impl Queue {
         if entry.next == END {
             self.open[bucket / 64 % WORDS] &= !(1 << (bucket % 64));
         }
-        Some(entry.node)
+        Some(Neighbor { distance: entry.distance, node: entry.node })
     }
 
-    /// The nearest `ef` of all that entered, sorted.
-    pub(super) fn nearest(&self, out: &mut Vec<Neighbor>) {
+    #[inline(always)]
+    fn kth(&self, k: usize) -> f32 {
+        self.best.get(k - 1).copied().unwrap_or(f32::INFINITY)
+    }
+
+    fn nearest(&self, out: &mut Vec<Neighbor>) {
         out.clear();
         for entry in &self.entries {
             if self.bucket(entry.distance) <= self.last {
@@ -326,7 +364,7 @@ mod tests {
             let mut last = 0;
             for _ in 0..distances.len() {
                 let peeked = queue.peek();
-                let node = queue.pop().unwrap() as usize;
+                let node = queue.pop().unwrap().node as usize;
                 assert_eq!(peeked, Some(node as u32));
                 assert!(!std::mem::replace(&mut seen[node], true), "shape {shape}");
                 let bucket = queue.bucket(distances[node]);
@@ -346,11 +384,11 @@ mod tests {
             queue.push(Neighbor { distance: 1.0 - 2f32.powi(step), node: step as u32 });
             queue.trim();
             if step % 2 == 1 {
-                popped.extend(queue.pop());
-                popped.extend(queue.pop());
+                popped.extend(queue.pop().map(|n| n.node));
+                popped.extend(queue.pop().map(|n| n.node));
             }
         }
-        popped.extend(std::iter::from_fn(|| queue.pop()));
+        popped.extend(std::iter::from_fn(|| queue.pop().map(|n| n.node)));
         popped.sort_unstable();
         assert_eq!(popped, (0..40).collect::<Vec<_>>());
         let mut out = Vec::new();

@@ -4,7 +4,7 @@
 //! Both ways end in the same function for the distance of a result, so a walk and a scan agree to the bit.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::{Neighbor, NodeId, Walk};
+use crate::graph::{Effort, Neighbor, NodeId, Walk};
 use crate::index::insert::check_vector;
 use crate::index::options::{EXACT_BELOW, IdType, Metric, SearchOptions};
 use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, Unread, VectorPoint};
@@ -174,7 +174,7 @@ fn graph_search<L: Lanes, M: Measure>(
     let count = view.node_count();
     let mut ef = ef;
     loop {
-        let nearest = walk.search(point, &lists, entry, count, ef);
+        let nearest = walk.search(point, &lists, entry, count, Effort::of(ef));
         lists.outcome()?;
         found.clear();
         let wanted = k.min(view.live_count() as usize);
