@@ -48,8 +48,8 @@ pub enum Kind {
     Vectors = 6,
     /// Payloads and string ids.
     Heap = 7,
-    /// Derived codes; several may stand side by side.
-    Codes = 8,
+    /// Derived 4-bit codes.
+    Codes4 = 8,
     /// A mean and a matrix that codes were made with.
     Model = 9,
     /// Search settings by recall class.
@@ -58,11 +58,13 @@ pub enum Kind {
     EntryBlock = 11,
     /// Runs of free blocks.
     FreeList = 12,
+    /// Derived 8-bit codes.
+    Codes8 = 13,
 }
 
 impl Kind {
     /// Every kind, by number.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Lists,
         Kind::Upper,
         Kind::Nodes,
@@ -70,12 +72,19 @@ impl Kind {
         Kind::Ids,
         Kind::Vectors,
         Kind::Heap,
-        Kind::Codes,
+        Kind::Codes4,
         Kind::Model,
         Kind::Calibration,
         Kind::EntryBlock,
         Kind::FreeList,
+        Kind::Codes8,
     ];
+
+    /// Whether objects of this kind are computed from others: they may be absent, dropped and made anew.
+    pub fn is_derived(self) -> bool {
+        use Kind::{Calibration, Codes4, Codes8, EntryBlock, Model};
+        matches!(self, Codes4 | Codes8 | Model | Calibration | EntryBlock)
+    }
 
     /// The kind with this number.
     pub fn from_number(number: u16) -> Option<Kind> {

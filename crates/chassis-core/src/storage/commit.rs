@@ -21,8 +21,8 @@ use crate::storage::space::{Space, runs_of};
 use crate::storage::store::{Shared, sign_catalog};
 use crate::storage::tuning::Bug;
 use crate::storage::txn::{Txn, Writer};
-use crate::storage::units::level_len;
-use crate::storage::view::{Change, View};
+use crate::storage::units::{Units, level_len};
+use crate::storage::view::Change;
 use crate::storage::{locks, metas};
 
 /// Objects that rewrite this many blocks get them side by side, so that the kernel can map them in 2 MiB pages.
@@ -53,6 +53,7 @@ impl Txn<'_> {
         let view = writer.view.advanced(meta, &changes, Arc::new(shared.pins.pin(txn)?))?;
         seal(shared, writer, &meta)?;
         writer.view = Arc::new(view);
+        writer.base = writer.view.clone();
         writer.space = Some(space);
         writer.forget();
         shared.show(&writer.view);
@@ -181,7 +182,7 @@ impl<'a> Plan<'a> {
         for (kind, object) in view.objects() {
             let units = object.units();
             if *kind == Kind::FreeList as u16 {
-                self.free_all(&view)?;
+                self.free_all(object.units())?;
                 continue;
             }
             let known = Kind::from_number(*kind).map(|k| k as usize);
@@ -192,6 +193,11 @@ impl<'a> Plan<'a> {
             if !dirty.is_empty() {
                 let plan = self.plan_object(object, dirty)?;
                 self.objects.push(plan);
+            }
+        }
+        for &kind in &self.writer.replaced {
+            if let Some(object) = self.writer.base.object(kind) {
+                self.free_all(object.units())?;
             }
         }
         let catalog = view.meta().catalog;
@@ -205,15 +211,15 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// The free list is written anew by every commit.
-    fn free_all(&mut self, view: &View) -> Result<()> {
-        let units = &view.pages(Kind::FreeList).units;
+    /// Frees every block of an object: of the free list, which each commit writes anew, or of one replaced.
+    fn free_all(&mut self, units: &Units) -> Result<()> {
         if units.descriptor.units == 0 {
             return Ok(());
         }
         for level in 0..=units.depth() {
             for number in 0..units.len_at(level) {
-                self.freed.push((units.entry(level, number)?.block, 1));
+                let entry = units.entry(level, number)?;
+                self.freed.push((entry.block, entry.blocks as u64));
             }
         }
         Ok(())

@@ -60,6 +60,11 @@ impl Rows {
         Rows { len: AtomicU64::new(units.descriptor.rows), units, stride, shift }
     }
 
+    /// What the catalog says of the object.
+    pub fn descriptor(&self) -> &crate::format::Descriptor {
+        &self.units.descriptor
+    }
+
     /// Rows that may be read.
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Acquire) as usize

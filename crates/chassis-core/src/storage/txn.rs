@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::Kind;
+use crate::format::{Descriptor, Kind};
 use crate::storage::mmap::{Page, PageMut, Region, private_page};
 use crate::storage::space::Space;
 use crate::storage::store::Shared;
@@ -53,6 +53,10 @@ impl<T> Dirty<T> {
 /// State of the one writer.
 pub(crate) struct Writer {
     pub(crate) view: Arc<View>,
+    /// The last commit, without anything of the transaction.
+    pub(crate) base: Arc<View>,
+    /// Kinds whose committed object the transaction put another one in the place of, or dropped.
+    pub(crate) replaced: Vec<Kind>,
     pub(crate) pages: Vec<Dirty<Page>>,
     pub(crate) chunks: Vec<Dirty<Region>>,
     /// Loaded by the first commit.
@@ -69,6 +73,8 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(view: Arc<View>, whole: [bool; 2], torn: Vec<u64>) -> Writer {
         let mut writer = Writer {
+            base: view.clone(),
+            replaced: vec![],
             view,
             pages: vec![],
             chunks: vec![],
@@ -87,6 +93,7 @@ impl Writer {
         let kinds = Kind::ALL.len() + 1;
         self.pages = (0..kinds).map(|_| Dirty::default()).collect();
         self.chunks = (0..kinds).map(|_| Dirty::default()).collect();
+        self.replaced.clear();
     }
 }
 
@@ -109,6 +116,7 @@ impl Txn<'_> {
         let now = view.published();
         !self.writer.pages.iter().all(Dirty::is_empty)
             || !self.writer.chunks.iter().all(Dirty::is_empty)
+            || !self.writer.replaced.is_empty()
             || view.user_version() != meta.user_version
             || now.node_count as u64 != meta.node_count
             || now.next_id != meta.next_id
@@ -162,17 +170,60 @@ impl Txn<'_> {
         Ok(())
     }
 
+    /// Puts an empty object in the place of the one of its kind, if there is one. Searches that run go on with the
+    /// old one; its blocks are freed by the commit.
+    pub fn replace(&mut self, descriptor: Descriptor) -> Result<()> {
+        let kind = Kind::from_number(descriptor.kind).filter(|kind| kind.is_derived());
+        let kind = kind.ok_or_else(|| Error::new(ErrorKind::Internal, "only derived objects are replaced"))?;
+        self.exchange(kind, Some(descriptor))
+    }
+
+    /// Drops a derived object.
+    pub fn drop_object(&mut self, kind: Kind) -> Result<()> {
+        debug_assert!(kind.is_derived());
+        if self.view().object(kind).is_none() { Ok(()) } else { self.exchange(kind, None) }
+    }
+
+    fn exchange(&mut self, kind: Kind, descriptor: Option<Descriptor>) -> Result<()> {
+        let view = Arc::new(self.writer.view.replaced(kind, descriptor)?);
+        let writer = &mut *self.writer;
+        (writer.pages[kind as usize], writer.chunks[kind as usize]) = (Dirty::default(), Dirty::default());
+        if !writer.replaced.contains(&kind) {
+            writer.replaced.push(kind);
+        }
+        self.shared.show(&view);
+        writer.view = view;
+        Ok(())
+    }
+
     /// Writes row `n`: the next one, or one this transaction wrote that is not visible yet.
     pub fn put_row_f32(&mut self, kind: Kind, n: usize, values: &[f32]) -> Result<()> {
+        let (chunk, offset) = self.writable_row(kind, n, size_of_val(values))?;
+        chunk.write_f32(offset, values);
+        self.show_row(kind, n)
+    }
+
+    /// [`Txn::put_row_f32`] of bytes.
+    pub fn put_row(&mut self, kind: Kind, n: usize, bytes: &[u8]) -> Result<()> {
+        let (chunk, offset) = self.writable_row(kind, n, bytes.len())?;
+        chunk.write(offset, bytes);
+        self.show_row(kind, n)
+    }
+
+    fn writable_row(&mut self, kind: Kind, n: usize, bytes: usize) -> Result<(Arc<Region>, usize)> {
         let rows = self.rows(kind)?;
         let (len, stride) = (rows.len(), rows.stride());
-        if n > len || (n as u64) < rows.units.descriptor.rows || size_of_val(values) > stride {
+        if n > len || (n as u64) < rows.units.descriptor.rows || bytes > stride {
             let text = format!("row {n} of {kind:?} cannot be written after {len} rows");
             return Err(Error::new(ErrorKind::Internal, text));
         }
         let (chunk, offset) = rows.place(n);
-        self.writable_chunk(kind, chunk)?.write_f32(offset, values);
-        self.rows(kind)?.set_len(len.max(n + 1) as u64);
+        Ok((self.writable_chunk(kind, chunk)?, offset))
+    }
+
+    fn show_row(&self, kind: Kind, n: usize) -> Result<()> {
+        let rows = self.rows(kind)?;
+        rows.set_len(rows.len().max(n + 1) as u64);
         Ok(())
     }
 
@@ -244,10 +295,11 @@ impl Txn<'_> {
         if !self.is_changed() {
             return Ok(());
         }
-        let old = &self.writer.view;
+        let old = &self.writer.base;
         let view = Arc::new(old.advanced(*old.meta(), &[], old.pin.clone())?);
         self.writer.forget();
         self.shared.show(&view);
+        self.writer.base = view.clone();
         self.writer.view = view;
         Ok(())
     }

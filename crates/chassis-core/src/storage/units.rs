@@ -71,6 +71,11 @@ impl Units {
         Units { descriptor, fanout, limit, depth, levels, source }
     }
 
+    /// An object without units, of the same file and commit.
+    pub(crate) fn sibling(&self, descriptor: Descriptor) -> Units {
+        Units::new(descriptor, self.fanout, self.limit, self.source.clone())
+    }
+
     /// The same commit with room for `capacity` units.
     pub(crate) fn grown(&self, capacity: usize) -> Units {
         let mut levels = vec![self.levels[0].grown(capacity)];

@@ -136,7 +136,22 @@ impl View {
             let now = o.units().table().capacity();
             (k, o.grown(if k == kind as u16 { capacity } else { now }))
         };
-        let objects = self.objects.iter().map(room).collect();
+        self.with_objects(self.objects.iter().map(room).collect())
+    }
+
+    /// The same state with another object of a kind, empty, or with none.
+    pub(crate) fn replaced(&self, kind: Kind, descriptor: Option<Descriptor>) -> Result<View> {
+        let others = self.objects.iter().filter(|(k, _)| *k != kind as u16);
+        let mut objects: Vec<(u16, Object)> =
+            others.map(|(k, o)| (*k, o.grown(o.units().table().capacity()))).collect();
+        if let Some(descriptor) = descriptor {
+            let units = self.pages(Kind::FreeList).units.sibling(descriptor);
+            objects.push((kind as u16, Object::new(units)));
+        }
+        self.with_objects(objects)
+    }
+
+    fn with_objects(&self, objects: Vec<(u16, Object)>) -> Result<View> {
         let view = View::assemble(self.header.clone(), self.meta, objects, self.pin.clone())?;
         view.publish(self.published());
         view.set_user_version(self.user_version());
@@ -185,6 +200,14 @@ impl View {
         match self.object(kind) {
             Some(Object::Pages(pages)) => pages,
             _ => unreachable!("{kind:?} is not a paged object; assemble() checked those that are"),
+        }
+    }
+
+    /// The paged object of this kind, if there is one.
+    pub fn optional_pages(&self, kind: Kind) -> Option<&Pages> {
+        match self.object(kind)? {
+            Object::Pages(pages) => Some(pages),
+            Object::Rows(_) => None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Codes: one record a row, in rows of [`Kind::Codes`]. Several kinds may stand side by side, each described by
+//! Codes: one record a row, in rows of [`Kind::Codes4`] and [`Kind::Codes8`], which may stand side by side, each described by
 //! its own [`Descriptor`].
 //!
 //! ```text
@@ -37,6 +37,16 @@ pub enum Bits {
     Eight = 8,
 }
 
+impl Bits {
+    /// The kind of objects that hold codes of so many bits.
+    pub fn kind(self) -> Kind {
+        match self {
+            Bits::Four => Kind::Codes4,
+            Bits::Eight => Kind::Codes8,
+        }
+    }
+}
+
 /// What is known of the codes of one generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Codes {
@@ -71,7 +81,7 @@ impl Codes {
         };
         let smallest = Codes::new(bits, d.dimension.min(dimensions), 0, 0, 0).stride;
         ensure(
-            d.kind == Kind::Codes as u16 && d.form == Form::Rows && d.flags == 0,
+            d.kind == bits.kind() as u16 && d.form == Form::Rows && d.flags == 0,
             "a descriptor of codes",
         )?;
         ensure((1..=dimensions).contains(&d.dimension), "the dimension of a code object")?;
@@ -98,7 +108,7 @@ impl Codes {
             seed: self.seed,
             model: self.model,
             version: VERSION,
-            ..Descriptor::rows(Kind::Codes, self.stride, chunk_bytes)
+            ..Descriptor::rows(self.bits.kind(), self.stride, chunk_bytes)
         }
     }
 
