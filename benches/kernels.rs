@@ -1,9 +1,9 @@
 //! Speed of the distance kernels on vectors that lie in the cache, in elements a second.
 //!
 //! `four` scores four stored vectors against one query, as the search loop does. One element is one component of
-//! one stored vector.
+//! one stored vector. `codes` estimates from four records of quantized codes; there, one element is one record.
 
-use chassis_core::internals::kernels::{Lanes, WithLanes, active, dispatch};
+use chassis_core::internals::kernels::{CodeQuery, Lanes, WithLanes, active, dispatch};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -45,6 +45,36 @@ impl WithLanes for Run<'_> {
             };
         }
         sum
+    }
+}
+
+#[derive(Clone, Copy)]
+struct RunCodes<'a> {
+    bits: u32,
+    values: (&'a [i8], &'a [i16]),
+    records: [&'a [u8]; 4],
+}
+
+impl WithLanes for RunCodes<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call<L: Lanes>(self, lanes: L) -> f32 {
+        let (offset, scale) = (7, 0.5);
+        let mut largest = f32::MIN;
+        for _ in 0..CALLS {
+            let records = black_box(self.records);
+            let estimates = match self.bits {
+                4 => lanes
+                    .estimate_4bit(CodeQuery { values: black_box(self.values.0), offset, scale }, records),
+                _ => lanes
+                    .estimate_8bit(CodeQuery { values: black_box(self.values.1), offset, scale }, records),
+            };
+            for estimate in estimates {
+                largest = largest.max(estimate);
+            }
+        }
+        largest
     }
 }
 
@@ -93,5 +123,22 @@ fn kernels(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, kernels);
+fn codes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group(format!("kernels/{}/codes", active().name()));
+    for (bits, stride) in [(4, 64), (4, 128), (4, 192), (8, 128), (8, 832)] {
+        let bytes: Vec<u8> = (0..4 * stride + 64).map(|i| (i * 37 % 251) as u8).collect();
+        let start = bytes.as_ptr().align_offset(64);
+        let records = [0, 1, 2, 3].map(|row| &bytes[start + row * stride..][..stride]);
+        let four: Vec<i8> = (0..2 * stride).map(|i| (i * 11 % 255) as i8).collect();
+        let eight: Vec<i16> = (0..stride).map(|i| (i * 11 % 8191) as i16 - 4095).collect();
+        let run = RunCodes { bits, values: (&four, &eight), records };
+        group.throughput(Throughput::Elements((CALLS * 4) as u64));
+        group.bench_function(BenchmarkId::new(format!("{bits} bits"), stride), |bencher| {
+            bencher.iter(|| dispatch(run));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, kernels, codes);
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! AVX2 with FMA: eight floats in one register.
+//! AVX2 with FMA: eight floats in one register, or the codes of 32 bytes.
 
 use std::arch::x86_64::*;
 
@@ -24,8 +24,58 @@ fn enter<W: WithLanes>(lanes: Avx2, work: W) -> W::Output {
 /// Eight lanes on, then eight off: read at `8 - n`, it selects the first `n`.
 static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// Adds the products of one chunk of each record to its sixteen 16-bit sums. A chunk adds at most 4 * 15 * 128 =
+/// 7,680 to a sum: four chunks fit, and no product saturates.
+///
+/// # Safety
+/// The CPU has AVX2; 64 values are readable at `query`, and 32 bytes of each record from byte `at` on.
+#[inline(always)]
+unsafe fn add_chunk(sums: &mut [__m256i; 4], query: *const i8, records: [*const u8; 4], at: usize) {
+    // SAFETY: by the caller's promise; the loads need no alignment.
+    unsafe {
+        let half = _mm256_set1_epi8(15);
+        let (low, high) = (_mm256_loadu_si256(query.cast()), _mm256_loadu_si256(query.add(32).cast()));
+        for row in 0..4 {
+            let bytes = _mm256_loadu_si256(records[row].add(at).cast());
+            let low = _mm256_maddubs_epi16(_mm256_and_si256(bytes, half), low);
+            let high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16::<4>(bytes), half), high);
+            sums[row] = _mm256_add_epi16(sums[row], _mm256_add_epi16(low, high));
+        }
+    }
+}
+
+/// Adds 16-bit sums to 32-bit ones.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn widen(wide: &mut [__m256i; 4], sums: [__m256i; 4]) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let ones = _mm256_set1_epi16(1);
+        for row in 0..4 {
+            wide[row] = _mm256_add_epi32(wide[row], _mm256_madd_epi16(sums[row], ones));
+        }
+    }
+}
+
+/// The sum of the eight integers of each record.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn add_across(sums: [__m256i; 4]) -> __m128i {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let (ab, cd) = (_mm256_hadd_epi32(sums[0], sums[1]), _mm256_hadd_epi32(sums[2], sums[3]));
+        let halves = _mm256_hadd_epi32(ab, cd);
+        _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
+    }
+}
+
 impl Simd for Avx2 {
     type V = __m256;
+    type Quad = __m128i;
 
     #[inline(always)]
     fn zero(self) -> __m256 {
@@ -75,6 +125,84 @@ impl Simd for Avx2 {
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn products_4bit(self, query: *const i8, records: [*const u8; 4], chunks: usize) -> __m128i {
+        // SAFETY: each chunk is below `chunks`, which query and records have by the caller's promise.
+        unsafe {
+            let zero = [_mm256_setzero_si256(); 4];
+            let mut wide = zero;
+            let mut chunk = 0;
+            while chunk + 4 <= chunks {
+                let mut sums = zero;
+                add_chunk(&mut sums, query.add(64 * chunk), records, 32 * chunk);
+                add_chunk(&mut sums, query.add(64 * chunk + 64), records, 32 * chunk + 32);
+                add_chunk(&mut sums, query.add(64 * chunk + 128), records, 32 * chunk + 64);
+                add_chunk(&mut sums, query.add(64 * chunk + 192), records, 32 * chunk + 96);
+                widen(&mut wide, sums);
+                chunk += 4;
+            }
+            if chunk + 2 <= chunks {
+                let mut sums = zero;
+                add_chunk(&mut sums, query.add(64 * chunk), records, 32 * chunk);
+                add_chunk(&mut sums, query.add(64 * chunk + 64), records, 32 * chunk + 32);
+                widen(&mut wide, sums);
+            }
+            add_across(wide)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn products_8bit(self, query: *const i16, records: [*const u8; 4], len: usize) -> __m128i {
+        // SAFETY: a step reads 16 bytes and 16 values from below `len`, which query and records have by the
+        // caller's promise; the loads need no alignment.
+        unsafe {
+            let mut sums = [_mm256_setzero_si256(); 4];
+            let mut at = 0;
+            while at + 16 <= len {
+                let values = _mm256_loadu_si256(query.add(at).cast());
+                for row in 0..4 {
+                    let codes = _mm256_cvtepu8_epi16(_mm_loadu_si128(records[row].add(at).cast()));
+                    sums[row] = _mm256_add_epi32(sums[row], _mm256_madd_epi16(codes, values));
+                }
+                at += 16;
+            }
+            add_across(sums)
+        }
+    }
+
+    #[inline(always)]
+    fn twice(self, quad: __m128i) -> __m128i {
+        // SAFETY: see `zero`.
+        unsafe { _mm_add_epi32(quad, quad) }
+    }
+
+    #[inline(always)]
+    fn integers(self, quad: __m128i) -> [i32; 4] {
+        let mut out = [0; 4];
+        // SAFETY: see `zero`; four integers are written, and the store needs no alignment.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), quad) };
+        out
+    }
+
+    #[inline(always)]
+    unsafe fn estimates(self, quad: __m128i, offset: i32, scale: f32, factors: [*const u8; 4]) -> [f32; 4] {
+        let mut out = [0.0; 4];
+        // SAFETY: see `zero`; eight bytes are read at each address, as the caller promised, at any alignment.
+        unsafe {
+            let value = _mm_cvtepi32_ps(_mm_sub_epi32(quad, _mm_set1_epi32(offset)));
+            let value = _mm_mul_ps(_mm_set1_ps(scale), value);
+            let [a, b, c, d] = factors;
+            let (a, b) = (_mm_loadl_epi64(a.cast()), _mm_loadl_epi64(b.cast()));
+            let (c, d) = (_mm_loadl_epi64(c.cast()), _mm_loadl_epi64(d.cast()));
+            let ab = _mm_castsi128_ps(_mm_unpacklo_epi64(a, b));
+            let cd = _mm_castsi128_ps(_mm_unpacklo_epi64(c, d));
+            let (a, bias) =
+                (_mm_shuffle_ps::<0b10_00_10_00>(ab, cd), _mm_shuffle_ps::<0b11_01_11_01>(ab, cd));
+            _mm_storeu_ps(out.as_mut_ptr(), _mm_sub_ps(bias, _mm_mul_ps(a, value)));
+        }
+        out
     }
 
     #[inline(always)]

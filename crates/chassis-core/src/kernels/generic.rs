@@ -6,7 +6,7 @@
 //! not by loads: there the rows go one by one.
 
 use super::lanes::Simd;
-use super::{Lanes, WithLanes};
+use super::{CodeQuery, Lanes, WithLanes, codes};
 
 const SUMS: usize = 4;
 const BLOCK: usize = SUMS * 8;
@@ -188,6 +188,21 @@ impl<S: Simd> Lanes for S {
         let [a, b, c, d] =
             [self.cosine(q, v[0]), self.cosine(q, v[1]), self.cosine(q, v[2]), self.cosine(q, v[3])];
         ([a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1])
+    }
+
+    #[inline(always)]
+    fn estimate_4bit(self, query: CodeQuery<'_, i8>, records: [&[u8]; 4]) -> [f32; 4] {
+        codes::estimate_4bit(self, query, records)
+    }
+
+    #[inline(always)]
+    fn estimate_8bit(self, query: CodeQuery<'_, i16>, records: [&[u8]; 4]) -> [f32; 4] {
+        codes::estimate_8bit(self, query, records)
+    }
+
+    #[inline(always)]
+    fn dots_4bit(self, query: &[i8], records: [&[u8]; 4]) -> [i32; 4] {
+        codes::dots_4bit(self, query, records)
     }
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! What an instruction set must offer: eight floats side by side.
+//! What an instruction set must offer: eight floats side by side, and products of codes.
 
 use super::WithLanes;
 
@@ -6,6 +6,8 @@ use super::WithLanes;
 pub trait Simd: Copy + Send + Sync {
     /// Eight floats.
     type V: Copy;
+    /// Four integers, one a record.
+    type Quad: Copy;
 
     /// Eight zeros.
     fn zero(self) -> Self::V;
@@ -24,6 +26,28 @@ pub trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// All lanes added: `((0+4)+(2+6)) + ((1+5)+(3+7))`.
     fn sum(self, v: Self::V) -> f32;
+
+    /// Products of 4-bit codes and query values, added up (wrapping) over `chunks` pieces of 32 bytes.
+    ///
+    /// # Safety
+    /// `chunks` is even, 32 bytes a chunk are readable at each record and 64 values a chunk at `query`.
+    unsafe fn products_4bit(self, query: *const i8, records: [*const u8; 4], chunks: usize) -> Self::Quad;
+    /// Products of 8-bit codes and query values, added up (wrapping) over `len` bytes.
+    ///
+    /// # Safety
+    /// `len` is a multiple of 64, and as many bytes are readable at each record and values at `query`.
+    unsafe fn products_8bit(self, query: *const i16, records: [*const u8; 4], len: usize) -> Self::Quad;
+    /// Each integer doubled, wrapping.
+    fn twice(self, quad: Self::Quad) -> Self::Quad;
+    /// The integers, in the order of the records.
+    fn integers(self, quad: Self::Quad) -> [i32; 4];
+    /// `bias - a * (scale * (quad - offset))`, the subtraction wrapping, each float operation rounded.
+    ///
+    /// # Safety
+    /// `a` and `bias` are readable at each of `factors`.
+    unsafe fn estimates(self, quad: Self::Quad, offset: i32, scale: f32, factors: [*const u8; 4])
+    -> [f32; 4];
+
     /// Runs `work` as code of this instruction set.
     fn run_simd<W: WithLanes>(self, work: W) -> W::Output;
 }

@@ -1,10 +1,11 @@
-//! Distances between slices of f32, once for every instruction set.
+//! Distances between slices of f32, and estimates of them from quantized codes, once for every instruction set.
 //!
 //! | file | part |
 //! |---|---|
 //! | `scalar` | the definition, in plain Rust; runs where nothing better does |
 //! | `lanes` | eight floats side by side: what an instruction set must offer |
 //! | `generic` | each distance written once over `lanes` |
+//! | `codes` | products with quantized codes, over `lanes` |
 //! | `avx2`, `neon` | `lanes` for one instruction set, and the way into its code |
 //! | `detect` | one probe of the CPU, kept |
 //!
@@ -19,11 +20,15 @@
 //!
 //! The order of summation is fixed: element `i` goes to partial sum `i mod 32`, fused, and the sums are added as
 //! a tree. A vector scored in a group of four gives the bits it gives alone, and AVX2 and NEON agree to the bit.
-//! The scalar form rounds products on their own and differs in the last places.
+//! The scalar form rounds products on their own and differs in the last places. Estimates from codes are the same
+//! everywhere: they add integers and fuse nothing.
 #![expect(unsafe_code, reason = "std::arch intrinsics; each use states why it is sound")]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod codes;
+#[cfg(test)]
+mod codes_tests;
 mod detect;
 mod generic;
 mod lanes;
@@ -35,6 +40,7 @@ mod tests;
 
 use std::sync::atomic::AtomicU32;
 
+pub use codes::CodeQuery;
 pub use detect::{Isa, active};
 
 #[cfg(target_endian = "big")]
@@ -54,6 +60,15 @@ pub trait Lanes: Copy + Send + Sync + sealed::Sealed {
     fn cosine(self, q: &[f32], v: &[f32]) -> (f32, f32);
     /// [`Lanes::cosine`] of four vectors, each with its bits.
     fn cosine_4(self, q: &[f32], v: [&[f32]; 4]) -> ([f32; 4], [f32; 4]);
+    /// Estimates from four records of 4-bit codes: `bias - a * (scale * (2 * dot - offset))`, where `dot` is the
+    /// integer product of codes (0 to 15) and query values. Records have one length, a multiple of 64, and the
+    /// query covers it; records without room for factors give NaN.
+    fn estimate_4bit(self, query: CodeQuery<'_, i8>, records: [&[u8]; 4]) -> [f32; 4];
+    /// The same of 8-bit codes (0 to 255): `bias - a * (scale * (dot - offset))`. The caller's values keep `dot`
+    /// inside an `i32`; it wraps.
+    fn estimate_8bit(self, query: CodeQuery<'_, i16>, records: [&[u8]; 4]) -> [f32; 4];
+    /// The integer products [`Lanes::estimate_4bit`] begins with.
+    fn dots_4bit(self, query: &[i8], records: [&[u8]; 4]) -> [i32; 4];
     /// Runs `work` as code of this instruction set.
     fn run<W: WithLanes>(self, work: W) -> W::Output;
 

@@ -1,4 +1,4 @@
-//! NEON: eight floats in two registers, so that sums come out as they do with AVX2.
+//! NEON: eight floats in two registers, so that sums come out as they do with AVX2; or the codes of 16 bytes.
 
 use std::arch::aarch64::*;
 
@@ -21,8 +21,47 @@ fn enter<W: WithLanes>(lanes: Neon, work: W) -> W::Output {
     work.call(lanes)
 }
 
+/// Adds the products of 16 bytes of each record to its eight 16-bit sums. They add at most 4 * 15 * 128 = 7,680 to
+/// a sum: four such steps fit.
+///
+/// # Safety
+/// The CPU has NEON; 16 values are readable at `low` and `high`, and 16 bytes of each record from byte `at` on.
+#[inline(always)]
+unsafe fn add_16(
+    sums: &mut [int16x8_t; 4],
+    low: *const i8,
+    high: *const i8,
+    records: [*const u8; 4],
+    at: usize,
+) {
+    // SAFETY: by the caller's promise; the loads need no alignment.
+    unsafe {
+        let (low, high) = (vld1q_s8(low), vld1q_s8(high));
+        for row in 0..4 {
+            let bytes = vld1q_u8(records[row].add(at));
+            let low_codes = vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15)));
+            let high_codes = vreinterpretq_s8_u8(vshrq_n_u8::<4>(bytes));
+            let sum = vmlal_s8(sums[row], vget_low_s8(low_codes), vget_low_s8(low));
+            let sum = vmlal_high_s8(sum, low_codes, low);
+            let sum = vmlal_s8(sum, vget_low_s8(high_codes), vget_low_s8(high));
+            sums[row] = vmlal_high_s8(sum, high_codes, high);
+        }
+    }
+}
+
+/// The sum of the four integers of each record.
+///
+/// # Safety
+/// The CPU has NEON.
+#[inline(always)]
+unsafe fn add_across(sums: [int32x4_t; 4]) -> int32x4_t {
+    // SAFETY: by the caller's promise.
+    unsafe { vpaddq_s32(vpaddq_s32(sums[0], sums[1]), vpaddq_s32(sums[2], sums[3])) }
+}
+
 impl Simd for Neon {
     type V = float32x4x2_t;
+    type Quad = int32x4_t;
 
     #[inline(always)]
     fn zero(self) -> float32x4x2_t {
@@ -72,6 +111,81 @@ impl Simd for Neon {
             let two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
             vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
         }
+    }
+
+    #[inline(always)]
+    unsafe fn products_4bit(self, query: *const i8, records: [*const u8; 4], chunks: usize) -> int32x4_t {
+        // SAFETY: each pair of chunks is below `chunks`, which query and records have by the caller's promise.
+        unsafe {
+            let mut wide = [vdupq_n_s32(0); 4];
+            let mut chunk = 0;
+            while chunk + 2 <= chunks {
+                let mut sums = [vdupq_n_s16(0); 4];
+                let (query, at) = (query.add(64 * chunk), 32 * chunk);
+                add_16(&mut sums, query, query.add(32), records, at);
+                add_16(&mut sums, query.add(16), query.add(48), records, at + 16);
+                add_16(&mut sums, query.add(64), query.add(96), records, at + 32);
+                add_16(&mut sums, query.add(80), query.add(112), records, at + 48);
+                for row in 0..4 {
+                    wide[row] = vpadalq_s16(wide[row], sums[row]);
+                }
+                chunk += 2;
+            }
+            add_across(wide)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn products_8bit(self, query: *const i16, records: [*const u8; 4], len: usize) -> int32x4_t {
+        // SAFETY: a step reads 16 bytes and 16 values from below `len`, which query and records have by the
+        // caller's promise; the loads need no alignment.
+        unsafe {
+            let mut sums = [vdupq_n_s32(0); 4];
+            let mut at = 0;
+            while at + 16 <= len {
+                let (first, second) = (vld1q_s16(query.add(at)), vld1q_s16(query.add(at + 8)));
+                for row in 0..4 {
+                    let bytes = vld1q_u8(records[row].add(at));
+                    let low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(bytes)));
+                    let high = vreinterpretq_s16_u16(vmovl_high_u8(bytes));
+                    let sum = vmlal_s16(sums[row], vget_low_s16(low), vget_low_s16(first));
+                    let sum = vmlal_high_s16(sum, low, first);
+                    let sum = vmlal_s16(sum, vget_low_s16(high), vget_low_s16(second));
+                    sums[row] = vmlal_high_s16(sum, high, second);
+                }
+                at += 16;
+            }
+            add_across(sums)
+        }
+    }
+
+    #[inline(always)]
+    fn twice(self, quad: int32x4_t) -> int32x4_t {
+        // SAFETY: see `zero`.
+        unsafe { vaddq_s32(quad, quad) }
+    }
+
+    #[inline(always)]
+    fn integers(self, quad: int32x4_t) -> [i32; 4] {
+        let mut out = [0; 4];
+        // SAFETY: see `zero`; four integers are written.
+        unsafe { vst1q_s32(out.as_mut_ptr(), quad) };
+        out
+    }
+
+    #[inline(always)]
+    unsafe fn estimates(self, quad: int32x4_t, offset: i32, scale: f32, factors: [*const u8; 4]) -> [f32; 4] {
+        let mut out = [0.0; 4];
+        // SAFETY: see `zero`; eight bytes are read at each address, as the caller promised, at any alignment.
+        unsafe {
+            let value = vcvtq_f32_s32(vsubq_s32(quad, vdupq_n_s32(offset)));
+            let value = vmulq_f32(vdupq_n_f32(scale), value);
+            let ab = vreinterpretq_f32_u8(vcombine_u8(vld1_u8(factors[0]), vld1_u8(factors[1])));
+            let cd = vreinterpretq_f32_u8(vcombine_u8(vld1_u8(factors[2]), vld1_u8(factors[3])));
+            let (a, bias) = (vuzp1q_f32(ab, cd), vuzp2q_f32(ab, cd));
+            vst1q_f32(out.as_mut_ptr(), vsubq_f32(bias, vmulq_f32(a, value)));
+        }
+        out
     }
 
     #[inline(always)]

@@ -3,6 +3,7 @@
 //! Eight partial sums instead of one: a CPU without AVX2 still adds several at a time, and the rounding error
 //! grows with an eighth of the length.
 
+use super::codes::{CHUNK, CodeQuery, extent, fits};
 use super::{Lanes, WithLanes};
 
 /// Plain Rust, on any CPU.
@@ -25,6 +26,39 @@ fn total(q: &[f32], v: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
         *sum += term(q, v);
     }
     ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
+}
+
+#[inline(always)]
+fn product_4bit(query: &[i8], codes: &[u8]) -> i32 {
+    let mut sum = 0i32;
+    for (values, bytes) in query.as_chunks::<{ 2 * CHUNK }>().0.iter().zip(codes.as_chunks::<CHUNK>().0) {
+        for i in 0..CHUNK {
+            let low = i32::from(bytes[i] & 15) * i32::from(values[i]);
+            let high = i32::from(bytes[i] >> 4) * i32::from(values[CHUNK + i]);
+            sum = sum.wrapping_add(low + high);
+        }
+    }
+    sum
+}
+
+#[inline(always)]
+fn product_8bit(query: &[i16], codes: &[u8]) -> i32 {
+    let mut sum = 0i32;
+    for (&value, &code) in query.iter().zip(codes) {
+        sum = sum.wrapping_add(i32::from(code) * i32::from(value));
+    }
+    sum
+}
+
+/// From an integer to a distance. `record` ends with its factors; without them there is no distance.
+#[inline(always)]
+fn estimate(product: i32, offset: i32, scale: f32, record: &[u8]) -> f32 {
+    let Some((_, [a0, a1, a2, a3, b0, b1, b2, b3])) = record.split_last_chunk() else {
+        return f32::NAN;
+    };
+    let a = f32::from_le_bytes([*a0, *a1, *a2, *a3]);
+    let bias = f32::from_le_bytes([*b0, *b1, *b2, *b3]);
+    bias - a * (scale * product.wrapping_sub(offset) as f32)
 }
 
 impl Lanes for Scalar {
@@ -56,6 +90,35 @@ impl Lanes for Scalar {
     #[inline(always)]
     fn cosine_4(self, q: &[f32], v: [&[f32]; 4]) -> ([f32; 4], [f32; 4]) {
         (self.dot_4(q, v), v.map(|v| self.dot(v, v)))
+    }
+
+    #[inline(always)]
+    fn estimate_4bit(self, query: CodeQuery<'_, i8>, records: [&[u8]; 4]) -> [f32; 4] {
+        let covered = query.values.len() / 2;
+        debug_assert!(fits(covered, &records), "four records of one stride, and a query for it");
+        let extent = extent(covered, &records);
+        records.map(|record| {
+            let dot = product_4bit(query.values, &record[..extent.summed]);
+            estimate(dot.wrapping_mul(2), query.offset, query.scale, &record[..extent.record])
+        })
+    }
+
+    #[inline(always)]
+    fn estimate_8bit(self, query: CodeQuery<'_, i16>, records: [&[u8]; 4]) -> [f32; 4] {
+        let covered = query.values.len();
+        debug_assert!(fits(covered, &records), "four records of one stride, and a query for it");
+        let extent = extent(covered, &records);
+        records.map(|record| {
+            let dot = product_8bit(query.values, &record[..extent.summed]);
+            estimate(dot, query.offset, query.scale, &record[..extent.record])
+        })
+    }
+
+    #[inline(always)]
+    fn dots_4bit(self, query: &[i8], records: [&[u8]; 4]) -> [i32; 4] {
+        debug_assert!(fits(query.len() / 2, &records), "four records of one stride, and a query for it");
+        let extent = extent(query.len() / 2, &records);
+        records.map(|record| product_4bit(query, &record[..extent.summed]))
     }
 
     #[inline(always)]
