@@ -24,8 +24,8 @@ export default {
   version,
   load,
   async build({ VectorIndex }, job, vectors) {
-    const { dimensions, metric, m, efConstruction, threads, rows } = job
-    const index = VectorIndex.openSync(file(job), { dimensions, metric, m, efConstruction })
+    const { dimensions, metric, m, efConstruction, threads, rows, options } = job
+    const index = VectorIndex.openSync(file(job), { dimensions, metric, m, efConstruction, ...options })
     const ids = BigUint64Array.from({ length: rows }, (_, row) => BigInt(row))
     index.addBatchSync(vectors, { ids, threads })
     index.commitSync()
