@@ -61,7 +61,7 @@ mod tests {
                 let mut slow = Slow { all: Vec::new(), ef };
                 for i in 0..2_000u32 {
                     let random = hash((seed as u64) << 40 ^ (spread << 20) ^ i as u64);
-                    if random % 5 == 0 {
+                    if random.is_multiple_of(5) {
                         let head = slow.all.iter().find(|(_, popped)| !popped).map(|(n, _)| n.node);
                         assert_eq!(pool.peek(), head);
                         assert_eq!(pool.pop(), slow.pop(), "ef {ef} step {i}");

@@ -18,8 +18,8 @@ use crate::index::{Id, Inner, ids};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Published, Txn, View, ids as tree};
 
-/// The largest number of nodes, so that `NONE` is never one.
-const MAX_NODES: u64 = u32::MAX as u64 - 1;
+/// The largest number of nodes: a walk marks those it followed by the highest bit of their number.
+const MAX_NODES: u64 = (1 << 31) - 1;
 
 /// A call that adds at least this many rows is a bulk build, and ends by filling all neighbor lists, …
 const BULK_ROWS: usize = 1_000;
