@@ -6,9 +6,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::codes::{Extent, extent, fits};
 use super::scalar::Scalar;
 use super::*;
-use crate::format::derived::codes::{Bits, Codes, Factors};
 
 /// Seeded 64-bit values.
+/// The two numbers that end a record.
+#[derive(Clone, Copy)]
+struct Factors {
+    a: f32,
+    bias: f32,
+}
+
 struct Random(u64);
 
 impl Random {
@@ -210,46 +216,6 @@ every_isa! {
 }
 
 /// The definition against records the format wrote, component by component.
-#[test]
-fn the_definition_agrees_with_the_record_layout() {
-    let mut random = Random(17);
-    for bits in [Bits::Four, Bits::Eight] {
-        for dimension in [1, 2, 55, 64, 65, 112, 113, 240, 257] {
-            let layout = Codes::new(bits, dimension, 0, 0, 0);
-            let (stride, half) = (layout.stride as usize, layout.code_len());
-            let codes: Vec<u8> = (0..dimension)
-                .map(|_| random.next() as u8 & if bits == Bits::Four { 15 } else { 255 })
-                .collect();
-            let mut record = vec![0; stride];
-            assert!(layout.encode(&codes, Factors { a: 0.5, bias: 3.0 }, &mut record));
-            let values: Vec<i8> = (0..dimension).map(|_| random.within(127) as i8).collect();
-            let dot: i32 = codes.iter().zip(&values).map(|(&c, &v)| i32::from(c) * i32::from(v)).sum();
-            let records = [&record[..]; 4];
-            let (got, expected) = match bits {
-                Bits::Four => {
-                    let mut query = vec![0i8; 2 * stride];
-                    for (i, &value) in values.iter().enumerate() {
-                        let (byte, high) = if i < half { (i, 0) } else { (i - half, 32) };
-                        query[byte / 32 * 64 + byte % 32 + high] = value;
-                    }
-                    assert_eq!(Scalar.dots_4bit(&query, records), [dot; 4]);
-                    let query = CodeQuery { values: &query, offset: 10, scale: 0.25 };
-                    (Scalar.estimate_4bit(query, records), 3.0 - 0.5 * (0.25 * (2 * dot - 10) as f32))
-                }
-                Bits::Eight => {
-                    let mut query = vec![0i16; stride];
-                    for (to, &value) in query.iter_mut().zip(&values) {
-                        *to = value.into();
-                    }
-                    let query = CodeQuery { values: &query, offset: 10, scale: 0.25 };
-                    (Scalar.estimate_8bit(query, records), 3.0 - 0.5 * (0.25 * (dot - 10) as f32))
-                }
-            };
-            assert_eq!(got, [expected; 4], "{dimension} components");
-        }
-    }
-}
-
 #[test]
 fn the_shortest_rules() {
     let bytes = [0; 256];
