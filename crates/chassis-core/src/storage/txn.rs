@@ -174,7 +174,8 @@ impl Txn<'_> {
     /// old one; its blocks are freed by the commit.
     pub fn replace(&mut self, descriptor: Descriptor) -> Result<()> {
         let kind = Kind::from_number(descriptor.kind).filter(|kind| kind.is_derived());
-        let kind = kind.ok_or_else(|| Error::new(ErrorKind::Internal, "only derived objects are replaced"))?;
+        let kind =
+            kind.ok_or_else(|| Error::new(ErrorKind::Internal, "only derived objects are replaced"))?;
         self.exchange(kind, Some(descriptor))
     }
 
