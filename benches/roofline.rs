@@ -49,7 +49,8 @@ struct Buffer {
 
 impl Buffer {
     fn new(len: usize, pages: Pages) -> Buffer {
-        let mut map = MmapOptions::new().len(len + HUGE).map_anon().expect("memory for the buffer");
+        let whole = len.next_multiple_of(HUGE);
+        let mut map = MmapOptions::new().len(whole + HUGE).map_anon().expect("memory for the buffer");
         #[cfg(target_os = "linux")]
         {
             use memmap2::Advice;

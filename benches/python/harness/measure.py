@@ -107,9 +107,10 @@ class Run:
         """Where an index and its note live: one place for each set, engine, version, options and thread count."""
         about = self.set
         kind = f"{about['name']}-{(about['sha256'] or 'nohash')[:8]}-{about['rows']}"
-        options = json.dumps(CHASSIS.get(entry.name) or PEERS[entry.name], sort_keys=True)
+        name = CHASSIS.get(entry.name, {}).get("index", entry.name)
+        options = json.dumps(CHASSIS.get(name) or PEERS[name], sort_keys=True)
         tag = hashlib.sha256(options.encode()).hexdigest()[:6]
-        folder = self.options.work / kind / f"{entry.name}-{entry.version}-t{self.options.threads}-{tag}"
+        folder = self.options.work / kind / f"{name}-{entry.version}-t{self.options.threads}-{tag}"
         return folder, folder.with_name(folder.name + ".json")
 
     def sweep(self, entry):

@@ -12,6 +12,8 @@ from .engine import EF_CONSTRUCTION, K, M
 from .measure import RECALLS
 
 SUBJECT = "chassis"
+# A build shorter than this is no build: nothing is compared with it.
+LEAST_BUILD = 0.5
 MODES = {"one": "one query a call", "batch": "all queries in one call"}
 
 
@@ -51,11 +53,6 @@ def describe(checkout):
     }
 
 
-def _timed(entry, mode):
-    """The points of a curve; those that stand for a promised recall are compared apart."""
-    return [point for point in entry.points if mode in point]
-
-
 def result(about, entries, how):
     """Everything that was measured on one set, for the JSON file."""
     engines = [_engine(entry) for entry in entries]
@@ -70,7 +67,7 @@ def result(about, entries, how):
 def _engine(entry):
     speeds = {}
     for mode in MODES:
-        points = _timed(entry, mode)
+        points = [point for point in entry.points if mode in point]
         if points:
             speeds[mode] = {str(r): at_recall(points, r, lambda p, mode=mode: p[mode]["qps"]) for r in RECALLS}
     build = entry.build and {**entry.build, "bytes": entry.build["fileBytes"] + entry.build["extraBytes"]}
@@ -100,11 +97,12 @@ def _ratios(subject, engine):
     def figure(one, name):
         return one["build"] and one["build"][name]
 
+    peer = figure(engine, "cpuSeconds")
     return {
         "qps": {
             mode: {str(r): _over(speed(subject, mode, r), speed(engine, mode, r)) for r in RECALLS} for mode in MODES
         },
-        "buildCpu": _over(figure(subject, "cpuSeconds"), figure(engine, "cpuSeconds")),
+        "buildCpu": _over(figure(subject, "cpuSeconds"), peer) if peer and peer >= LEAST_BUILD else None,
         "bytes": _over(figure(subject, "bytes"), figure(engine, "bytes")),
     }
 

@@ -20,11 +20,11 @@ PEERS = {
     "numpy": ("exact", "NumPy", {}),
 }
 
-# name: options of `open`, whether searches are exact.
+# name: options of `open`, whether searches are exact, and whose index is searched if it has none of its own.
 CHASSIS = {
     "chassis": {"open": {}},
     "chassis-f32": {"open": {"quantization": "none"}},
-    "chassis-exact": {"open": {}, "exact": True},
+    "chassis-exact": {"open": {}, "exact": True, "index": "chassis"},
 }
 
 DEFAULT = ["chassis", *(name for name in PEERS if name not in ("zvec-f32", "numpy"))]
