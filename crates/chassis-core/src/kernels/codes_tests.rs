@@ -1,5 +1,5 @@
-//! Products with codes: the scalar form against records written by the format, then every instruction set against
-//! the scalar form, to the bit.
+//! Products with codes: every instruction set against the scalar form, to the bit. `tests/it/cpu.rs` has the active
+//! kernels against records that the format wrote.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,14 +7,13 @@ use super::codes::{Extent, extent, fits};
 use super::scalar::Scalar;
 use super::*;
 
-/// Seeded 64-bit values.
-/// The two numbers that end a record.
-#[derive(Clone, Copy)]
+/// What ends a record.
 struct Factors {
     a: f32,
     bias: f32,
 }
 
+/// Seeded 64-bit values.
 struct Random(u64);
 
 impl Random {
@@ -215,7 +214,6 @@ every_isa! {
     #[cfg(target_arch = "aarch64")] neon => super::super::neon::Neon::detect();
 }
 
-/// The definition against records the format wrote, component by component.
 #[test]
 fn the_shortest_rules() {
     let bytes = [0; 256];

@@ -1,8 +1,9 @@
-//! Which kernels run here, and what file they build: for the lanes that emulate other CPUs, which must not pass by
-//! running something else, and which compare the digest.
+//! Which kernels run here, what they read in records of codes, and what file they build: for the lanes that emulate
+//! other CPUs, which must not pass by running something else, and which compare the digest.
 
 use chassis_core::internals::format::checksum::crc;
-use chassis_core::internals::kernels;
+use chassis_core::internals::format::derived::codes::{Bits, Codes, Factors};
+use chassis_core::internals::kernels::{self, CodeQuery, Lanes, WithLanes};
 use chassis_core::{BatchOptions, Id, Metric, VectorIndex};
 
 use crate::support::{clustered, options, place};
@@ -33,4 +34,58 @@ fn a_file_to_compare_between_cpus() {
         digests.push(format!("{:08x}", crc(&std::fs::read(&path).unwrap())));
     }
     println!("file digest: {}", digests.join(" "));
+}
+
+/// One estimate for records of either kind, and the raw product where there is one.
+struct Estimate<'a> {
+    codes: &'a Codes,
+    query: &'a [i8],
+    record: &'a [u8],
+}
+
+impl WithLanes for Estimate<'_> {
+    type Output = (Option<[i32; 4]>, [f32; 4]);
+
+    #[inline(always)]
+    fn call<L: Lanes>(self, lanes: L) -> Self::Output {
+        let (stride, half, records) = (self.record.len(), self.codes.code_len(), [self.record; 4]);
+        let (offset, scale) = (10, 0.25);
+        match self.codes.bits {
+            Bits::Four => {
+                let mut values = vec![0; 2 * stride];
+                for (i, &value) in self.query.iter().enumerate() {
+                    let (byte, side) = if i < half { (i, 0) } else { (i - half, 32) };
+                    values[byte / 32 * 64 + byte % 32 + side] = value;
+                }
+                let query = CodeQuery { values: &values, offset, scale };
+                (Some(lanes.dots_4bit(&values, records)), lanes.estimate_4bit(query, records))
+            }
+            Bits::Eight => {
+                let mut values: Vec<i16> = self.query.iter().map(|&v| v.into()).collect();
+                values.resize(stride, 0);
+                (None, lanes.estimate_8bit(CodeQuery { values: &values, offset, scale }, records))
+            }
+        }
+    }
+}
+
+#[test]
+fn kernels_read_the_records_the_format_writes() {
+    for bits in [Bits::Four, Bits::Eight] {
+        for dimension in [1u32, 2, 55, 64, 65, 112, 113, 240, 257, 400] {
+            let layout = Codes::new(bits, dimension, 0, 0, 0);
+            let largest = if bits == Bits::Four { 15 } else { 255 };
+            let codes: Vec<u8> = (0..dimension).map(|i| (i * i * 7 + 3 * i + 1) as u8 & largest).collect();
+            let query: Vec<i8> = (0..dimension).map(|i| (i * i * 5 % 255) as u8 as i8).collect();
+            let mut record = vec![0; layout.stride as usize];
+            assert!(layout.encode(&codes, Factors { a: 0.5, bias: 3.0 }, &mut record));
+            let dot: i32 = codes.iter().zip(&query).map(|(&c, &q)| i32::from(c) * i32::from(q)).sum();
+            let times = if bits == Bits::Four { 2 } else { 1 };
+            let expected = 3.0 - 0.5 * (0.25 * (times * dot - 10) as f32);
+            let (dots, estimates) =
+                kernels::dispatch(Estimate { codes: &layout, query: &query, record: &record });
+            assert_eq!(estimates, [expected; 4], "{bits:?}, {dimension} components");
+            assert!(dots.is_none_or(|dots| dots == [dot; 4]), "{dimension} components: {dots:?} for {dot}");
+        }
+    }
 }
