@@ -207,17 +207,25 @@ impl Descriptor {
             rows: get_u64(b, 40),
             root: Entry::decode(b, 48),
         };
-        let sound = match d.form {
-            Form::Paged => d.units <= 1 << 32,
+        if d.is_sound() {
+            Ok(d)
+        } else {
+            Err(Error::corrupt(format!("the descriptor of object kind {}", d.kind)))
+        }
+    }
+
+    /// Whether its numbers go together and stay within the format's bounds.
+    pub fn is_sound(&self) -> bool {
+        match self.form {
+            Form::Paged => self.units <= 1 << 32,
             Form::Rows => {
-                d.stride > 0
-                    && d.chunk_shift < 32
-                    && d.chunk_bytes() <= 1 << 28
-                    && d.rows <= 1 << 48
-                    && d.units == d.rows.div_ceil(1 << d.chunk_shift)
+                self.stride > 0
+                    && self.chunk_shift < 32
+                    && self.chunk_bytes() <= 1 << 28
+                    && self.rows <= 1 << 48
+                    && self.units == self.rows.div_ceil(1 << self.chunk_shift)
             }
-        };
-        if sound { Ok(d) } else { Err(Error::corrupt(format!("the descriptor of object kind {}", d.kind))) }
+        }
     }
 
     fn encode(&self, b: &mut [u8]) {

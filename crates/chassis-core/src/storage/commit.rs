@@ -23,7 +23,7 @@ use crate::storage::tuning::Bug;
 use crate::storage::txn::{Txn, Writer};
 use crate::storage::units::{Units, level_len};
 use crate::storage::view::Change;
-use crate::storage::{locks, metas};
+use crate::storage::{Object, locks, metas};
 
 /// Objects that rewrite this many blocks get them side by side, so that the kernel can map them in 2 MiB pages.
 const CONTIGUOUS: u64 = (2 << 20) / BLOCK as u64;
@@ -53,7 +53,6 @@ impl Txn<'_> {
         let view = writer.view.advanced(meta, &changes, Arc::new(shared.pins.pin(txn)?))?;
         seal(shared, writer, &meta)?;
         writer.view = Arc::new(view);
-        writer.base = writer.view.clone();
         writer.space = Some(space);
         writer.forget();
         shared.show(&writer.view);
@@ -180,24 +179,23 @@ impl<'a> Plan<'a> {
     fn make(&mut self) -> Result<()> {
         let view = self.writer.view.clone();
         for (kind, object) in view.objects() {
-            let units = object.units();
             if *kind == Kind::FreeList as u16 {
-                self.free_all(object.units())?;
+                self.free_all(object.units(), false)?;
                 continue;
             }
-            let known = Kind::from_number(*kind).map(|k| k as usize);
-            let dirty = known.map_or(vec![], |k| match units.descriptor.form {
-                Form::Paged => self.writer.pages[k].numbers(),
-                Form::Rows => self.writer.chunks[k].numbers(),
-            });
+            let dirty = match (Kind::from_number(*kind), object) {
+                (Some(kind), Object::Pages(_)) => self.writer.pages[kind as usize].numbers(),
+                (Some(_), Object::Rows(rows)) => rows.changed_chunks().collect(),
+                (None, _) => vec![],
+            };
             if !dirty.is_empty() {
                 let plan = self.plan_object(object, dirty)?;
                 self.objects.push(plan);
             }
         }
-        for &kind in &self.writer.replaced {
-            if let Some(object) = self.writer.base.object(kind) {
-                self.free_all(object.units())?;
+        for (kind, object) in view.committed().objects() {
+            if self.writer.replaced.iter().any(|k| *k as u16 == *kind) {
+                self.free_all(object.units(), true)?;
             }
         }
         let catalog = view.meta().catalog;
@@ -211,29 +209,33 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Frees every block of an object: of the free list, which each commit writes anew, or of one replaced.
-    fn free_all(&mut self, units: &Units) -> Result<()> {
+    /// Frees every block of an object: of the free list, which each commit writes anew, or of one replaced. What
+    /// hangs below a damaged table is lost until a compaction where that is better than keeping the object for ever.
+    fn free_all(&mut self, units: &Units, damaged: bool) -> Result<()> {
         if units.descriptor.units == 0 {
             return Ok(());
         }
         for level in 0..=units.depth() {
             for number in 0..units.len_at(level) {
-                let entry = units.entry(level, number)?;
-                self.freed.push((entry.block, entry.blocks as u64));
+                match units.entry(level, number) {
+                    Ok(entry) => self.freed.push((entry.block, entry.blocks as u64)),
+                    Err(error) if damaged && error.kind() == ErrorKind::Corrupt => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
     }
 
     /// Which table pages change with these units, and which blocks that frees. Blocks are chosen later.
-    fn plan_object(&mut self, object: &crate::storage::Object, dirty: Vec<u64>) -> Result<ObjectPlan> {
+    fn plan_object(&mut self, object: &Object, dirty: Vec<u64>) -> Result<ObjectPlan> {
         let units = object.units();
         let mut descriptor = units.descriptor.clone();
         match object {
-            crate::storage::Object::Pages(pages) => descriptor.units = pages.count() as u64,
-            crate::storage::Object::Rows(rows) => {
+            Object::Pages(pages) => descriptor.units = pages.count() as u64,
+            Object::Rows(rows) => {
                 descriptor.rows = rows.len() as u64;
-                descriptor.units = descriptor.rows.div_ceil(1 << descriptor.chunk_shift);
+                descriptor.units = rows.chunks();
             }
         }
         let depth = table::depth(descriptor.units, units.fanout());
@@ -389,7 +391,8 @@ impl<'a> Plan<'a> {
         }
         let chunk: &Arc<Region> = self.writer.chunks[kind].get(number as usize).ok_or_else(lost)?;
         let mut bytes = vec![0u8; d.unit_blocks(number) as usize * BLOCK];
-        chunk.read(0, &mut bytes);
+        // Rows that were written and not published stay behind.
+        chunk.read(0, &mut bytes[..d.unit_bytes(number) as usize]);
         out.put(block, &bytes)?;
         Ok(Entry { block, blocks: (bytes.len() / BLOCK) as u16, birth: self.txn as u32, crc: crc(&bytes) })
     }

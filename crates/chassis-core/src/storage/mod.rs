@@ -17,13 +17,15 @@
 //! | `store` | open, create, refresh, views, statistics |
 //! | `metas` | the four copies of commit records |
 //! | `locks` | one writer, pinned readers |
-//! | `txn` | private pages and rows of the writer |
+//! | `txn` | private pages of the writer, objects made and dropped |
+//! | `append` | private rows of the writer |
 //! | `space` | free blocks and when they may be used again |
 //! | `commit` | the only code that writes to an existing file |
 //! | `ids` | the B+tree from keys to nodes |
 //!
 //! `docs/durability.md` has the protocol; its invariants are quoted where the code upholds them.
 
+mod append;
 pub mod backend;
 mod commit;
 pub mod file;
@@ -42,6 +44,7 @@ mod units;
 mod view;
 
 pub use crate::format::Kind;
+pub use append::RowWriter;
 pub use backend::Vfs;
 pub use memory::MemoryVfs;
 pub use mmap::{Page, PageMut};

@@ -95,6 +95,17 @@ impl Rows {
         self.stride << self.shift
     }
 
+    /// Chunks that the rows fill, those of the running transaction among them.
+    pub(crate) fn chunks(&self) -> u64 {
+        (self.len() as u64).div_ceil(1 << self.shift)
+    }
+
+    /// Chunks that a commit has to write: rows are only ever appended.
+    pub(crate) fn changed_chunks(&self) -> std::ops::Range<u64> {
+        let committed = self.units.descriptor.rows;
+        if self.len() as u64 == committed { 0..0 } else { committed >> self.shift..self.chunks() }
+    }
+
     /// Bytes of chunk `n` that committed rows fill.
     pub(crate) fn committed_bytes(&self, n: usize) -> usize {
         self.units.descriptor.unit_bytes(n as u64) as usize
@@ -192,6 +203,11 @@ impl Object {
             Object::Pages(pages) => &pages.units,
             Object::Rows(rows) => &rows.units,
         }
+    }
+
+    /// Whether the transaction appended rows.
+    pub(crate) fn has_new_rows(&self) -> bool {
+        matches!(self, Object::Rows(rows) if !rows.changed_chunks().is_empty())
     }
 
     /// The same object with room for `capacity` units.

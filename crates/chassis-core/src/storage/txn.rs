@@ -7,8 +7,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Descriptor, Kind};
+use crate::format::catalog::MAX_OBJECTS;
+use crate::format::{BLOCK, Descriptor, Entry, Kind};
 use crate::storage::mmap::{Page, PageMut, Region, private_page};
+use crate::storage::objects::Pages;
 use crate::storage::space::Space;
 use crate::storage::store::Shared;
 use crate::storage::view::{IdsRoot, Published, View};
@@ -30,7 +32,7 @@ impl<T> Dirty<T> {
         self.units.get(n)?.as_ref()
     }
 
-    fn set(&mut self, n: usize, unit: Arc<T>) {
+    pub(crate) fn set(&mut self, n: usize, unit: Arc<T>) {
         if n >= self.units.len() {
             self.units.resize(n + 1, None);
         }
@@ -53,9 +55,7 @@ impl<T> Dirty<T> {
 /// State of the one writer.
 pub(crate) struct Writer {
     pub(crate) view: Arc<View>,
-    /// The last commit, without anything of the transaction.
-    pub(crate) base: Arc<View>,
-    /// Kinds whose committed object the transaction put another one in the place of, or dropped.
+    /// Kinds of which the transaction made or dropped an object. [`View::committed`] has those of the commit.
     pub(crate) replaced: Vec<Kind>,
     pub(crate) pages: Vec<Dirty<Page>>,
     pub(crate) chunks: Vec<Dirty<Region>>,
@@ -73,7 +73,6 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(view: Arc<View>, whole: [bool; 2], torn: Vec<u64>) -> Writer {
         let mut writer = Writer {
-            base: view.clone(),
             replaced: vec![],
             view,
             pages: vec![],
@@ -115,7 +114,7 @@ impl Txn<'_> {
         let (view, meta) = (&self.writer.view, self.writer.view.meta());
         let now = view.published();
         !self.writer.pages.iter().all(Dirty::is_empty)
-            || !self.writer.chunks.iter().all(Dirty::is_empty)
+            || view.objects().iter().any(|(_, object)| object.has_new_rows())
             || !self.writer.replaced.is_empty()
             || view.user_version() != meta.user_version
             || now.node_count as u64 != meta.node_count
@@ -124,7 +123,12 @@ impl Txn<'_> {
 
     /// Pages of a paged object, new ones among them.
     pub fn page_count(&self, kind: Kind) -> usize {
-        self.view().pages(kind).count()
+        self.view().optional_pages(kind).map_or(0, Pages::count)
+    }
+
+    fn pages(&self, kind: Kind) -> Result<&Pages> {
+        let absent = || Error::new(ErrorKind::Internal, format!("there is no {kind:?} object of pages"));
+        self.view().optional_pages(kind).ok_or_else(absent)
     }
 
     /// Makes page `n` writable: a private copy, or a zeroed page when `n` is the number of pages. The copied page
@@ -137,15 +141,15 @@ impl Txn<'_> {
     }
 
     fn make_private(&mut self, kind: Kind, n: usize) -> Result<()> {
-        let count = self.page_count(kind);
+        let count = self.pages(kind)?.count();
         if n > count {
             let text = format!("page {n} of {kind:?} would leave a gap after {count} pages");
             return Err(Error::new(ErrorKind::Internal, text));
         }
         let page =
-            if n == count { private_page(None) } else { private_page(Some(self.view().pages(kind).get(n)?)) };
-        self.reserve(kind, n, self.view().pages(kind).units.table().capacity())?;
-        let pages = self.writer.view.pages(kind);
+            if n == count { private_page(None) } else { private_page(Some(self.pages(kind)?.get(n)?)) };
+        self.make_room(kind, n, self.pages(kind)?.units.table().capacity())?;
+        let pages = self.pages(kind)?;
         pages.units.table().set_page(n, &page);
         if n == count {
             pages.set_count(n as u64 + 1);
@@ -160,7 +164,7 @@ impl Txn<'_> {
     }
 
     /// Gives the view room for unit `n`: a new view, since searches hold the old one.
-    fn reserve(&mut self, kind: Kind, n: usize, capacity: usize) -> Result<()> {
+    pub(crate) fn make_room(&mut self, kind: Kind, n: usize, capacity: usize) -> Result<()> {
         if n < capacity {
             return Ok(());
         }
@@ -171,18 +175,31 @@ impl Txn<'_> {
     }
 
     /// Puts an empty object in the place of the one of its kind, if there is one. Searches that run go on with the
-    /// old one; its blocks are freed by the commit.
+    /// old one; its blocks are freed by the commit. What the descriptor says of units, rows and root is not looked at.
     pub fn replace(&mut self, descriptor: Descriptor) -> Result<()> {
         let kind = Kind::from_number(descriptor.kind).filter(|kind| kind.is_derived());
         let kind =
             kind.ok_or_else(|| Error::new(ErrorKind::Internal, "only derived objects are replaced"))?;
+        let descriptor = Descriptor { units: 0, rows: 0, root: Entry::default(), ..descriptor };
+        if !descriptor.is_sound() || descriptor.chunk_bytes() > (u16::MAX as usize * BLOCK) as u64 {
+            let text = format!("no object of {kind:?} can be made from {descriptor:?}");
+            return Err(Error::new(ErrorKind::Internal, text));
+        }
+        let others = self.view().objects().iter().filter(|(k, _)| *k != kind as u16).count();
+        if others >= MAX_OBJECTS {
+            let text = format!("the file has {others} objects; there is no room for {kind:?} in its catalog");
+            return Err(Error::new(ErrorKind::Internal, text));
+        }
         self.exchange(kind, Some(descriptor))
     }
 
-    /// Drops a derived object.
+    /// Drops a derived object, if there is one; its blocks are freed by the commit.
     pub fn drop_object(&mut self, kind: Kind) -> Result<()> {
-        debug_assert!(kind.is_derived());
-        if self.view().object(kind).is_none() { Ok(()) } else { self.exchange(kind, None) }
+        if !kind.is_derived() {
+            return Err(Error::new(ErrorKind::Internal, format!("{kind:?} objects are not derived")));
+        }
+        let there = self.view().objects().iter().any(|(k, _)| *k == kind as u16);
+        if there { self.exchange(kind, None) } else { Ok(()) }
     }
 
     fn exchange(&mut self, kind: Kind, descriptor: Option<Descriptor>) -> Result<()> {
@@ -195,77 +212,6 @@ impl Txn<'_> {
         self.shared.show(&view);
         writer.view = view;
         Ok(())
-    }
-
-    /// Writes row `n`: the next one, or one this transaction wrote that is not visible yet.
-    pub fn put_row_f32(&mut self, kind: Kind, n: usize, values: &[f32]) -> Result<()> {
-        let (chunk, offset) = self.writable_row(kind, n, size_of_val(values))?;
-        chunk.write_f32(offset, values);
-        self.show_row(kind, n)
-    }
-
-    /// [`Txn::put_row_f32`] of bytes.
-    pub fn put_row(&mut self, kind: Kind, n: usize, bytes: &[u8]) -> Result<()> {
-        let (chunk, offset) = self.writable_row(kind, n, bytes.len())?;
-        chunk.write(offset, bytes);
-        self.show_row(kind, n)
-    }
-
-    fn writable_row(&mut self, kind: Kind, n: usize, bytes: usize) -> Result<(Arc<Region>, usize)> {
-        let rows = self.rows(kind)?;
-        let (len, stride) = (rows.len(), rows.stride());
-        if n > len || (n as u64) < rows.units.descriptor.rows || bytes > stride {
-            let text = format!("row {n} of {kind:?} cannot be written after {len} rows");
-            return Err(Error::new(ErrorKind::Internal, text));
-        }
-        let (chunk, offset) = rows.place(n);
-        Ok((self.writable_chunk(kind, chunk)?, offset))
-    }
-
-    fn show_row(&self, kind: Kind, n: usize) -> Result<()> {
-        let rows = self.rows(kind)?;
-        rows.set_len(rows.len().max(n + 1) as u64);
-        Ok(())
-    }
-
-    /// Appends bytes to the heap and says where they begin.
-    pub fn append_bytes(&mut self, bytes: &[u8]) -> Result<u64> {
-        let rows = self.rows(Kind::Heap)?;
-        let (begin, chunk_bytes) = (rows.len(), rows.chunk_bytes());
-        let mut done = 0;
-        while done < bytes.len() {
-            let (chunk, offset) = self.rows(Kind::Heap)?.place(begin + done);
-            let take = (chunk_bytes - offset).min(bytes.len() - done);
-            self.writable_chunk(Kind::Heap, chunk)?.write(offset, &bytes[done..done + take]);
-            done += take;
-        }
-        self.rows(Kind::Heap)?.set_len((begin + bytes.len()) as u64);
-        Ok(begin as u64)
-    }
-
-    fn rows(&self, kind: Kind) -> Result<&crate::storage::Rows> {
-        self.view().rows(kind).ok_or_else(|| Error::corrupt(format!("no {kind:?} object")))
-    }
-
-    /// A chunk to append to: new, or a private copy of the committed tail.
-    fn writable_chunk(&mut self, kind: Kind, n: usize) -> Result<Arc<Region>> {
-        if let Some(chunk) = self.writer.chunks[kind as usize].get(n) {
-            return Ok(chunk.clone());
-        }
-        let rows = self.rows(kind)?;
-        let chunk = Arc::new(Region::new(rows.chunk_bytes()));
-        let used = rows.committed_bytes(n);
-        if used > 0 {
-            rows.units.verify_chunk(n, used)?;
-            rows.units.touch_chunk(n, used)?;
-            let gone = || Error::corrupt(format!("chunk {n} of {kind:?}"));
-            chunk.write(0, rows.units.table().bytes(n, 0, used).ok_or_else(gone)?);
-        }
-        let capacity = rows.units.table().capacity();
-        self.reserve(kind, n, capacity)?;
-        self.rows(kind)?.units.table().set_chunk(n, &chunk);
-        self.writer.chunks[kind as usize].set(n, chunk.clone());
-        Ok(chunk)
     }
 
     /// Makes new counts visible to searches of this process.
@@ -293,14 +239,13 @@ impl Txn<'_> {
 
     /// Forgets every change since the last commit.
     pub fn rollback(&mut self) -> Result<()> {
-        if !self.is_changed() {
+        if !self.is_changed() && self.writer.chunks.iter().all(Dirty::is_empty) {
             return Ok(());
         }
-        let old = &self.writer.base;
+        let old = self.view().committed();
         let view = Arc::new(old.advanced(*old.meta(), &[], old.pin.clone())?);
         self.writer.forget();
         self.shared.show(&view);
-        self.writer.base = view.clone();
         self.writer.view = view;
         Ok(())
     }

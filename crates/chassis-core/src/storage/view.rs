@@ -66,6 +66,8 @@ pub struct View {
     meta: Meta,
     objects: Vec<(u16, Object)>,
     state: State,
+    /// The commit itself, when a transaction created, replaced or dropped objects since.
+    base: Option<Arc<View>>,
     pub(crate) pin: Arc<Pin>,
 }
 
@@ -103,7 +105,7 @@ impl View {
         objects: Vec<(u16, Object)>,
         pin: Arc<Pin>,
     ) -> Result<View> {
-        let view = View { header, meta, objects, state: State::default(), pin };
+        let view = View { header, meta, objects, state: State::default(), base: None, pin };
         for kind in [Kind::Lists, Kind::Upper, Kind::Nodes, Kind::Live, Kind::Ids, Kind::FreeList] {
             view.object(kind)
                 .filter(|o| o.units().descriptor.form == Form::Paged)
@@ -136,11 +138,11 @@ impl View {
             let now = o.units().table().capacity();
             (k, o.grown(if k == kind as u16 { capacity } else { now }))
         };
-        self.with_objects(self.objects.iter().map(room).collect())
+        self.with_objects(self.objects.iter().map(room).collect(), self.base.clone())
     }
 
     /// The same state with another object of a kind, empty, or with none.
-    pub(crate) fn replaced(&self, kind: Kind, descriptor: Option<Descriptor>) -> Result<View> {
+    pub(crate) fn replaced(self: &Arc<View>, kind: Kind, descriptor: Option<Descriptor>) -> Result<View> {
         let others = self.objects.iter().filter(|(k, _)| *k != kind as u16);
         let mut objects: Vec<(u16, Object)> =
             others.map(|(k, o)| (*k, o.grown(o.units().table().capacity()))).collect();
@@ -148,11 +150,12 @@ impl View {
             let units = self.pages(Kind::FreeList).units.sibling(descriptor);
             objects.push((kind as u16, Object::new(units)));
         }
-        self.with_objects(objects)
+        self.with_objects(objects, Some(self.base.as_ref().unwrap_or(self).clone()))
     }
 
-    fn with_objects(&self, objects: Vec<(u16, Object)>) -> Result<View> {
+    fn with_objects(&self, objects: Vec<(u16, Object)>, base: Option<Arc<View>>) -> Result<View> {
         let view = View::assemble(self.header.clone(), self.meta, objects, self.pin.clone())?;
+        let view = View { base, ..view };
         view.publish(self.published());
         view.set_user_version(self.user_version());
         view.set_ids_root(self.ids_root());
@@ -190,9 +193,18 @@ impl View {
         &self.objects
     }
 
+    /// A view with the objects of the commit, whatever the transaction did to their set.
+    pub(crate) fn committed(&self) -> &View {
+        self.base.as_deref().unwrap_or(self)
+    }
+
+    /// The object of a kind. None when there are two, which no writer makes: a derived kind is then as good as
+    /// absent, and replacing it frees both.
     pub(crate) fn object(&self, kind: Kind) -> Option<&Object> {
         // A dozen objects at most; those of the search path are looked up once a search.
-        self.objects.iter().find(|(k, _)| *k == kind as u16).map(|(_, object)| object)
+        let mut found = self.objects.iter().filter(|(k, _)| *k == kind as u16);
+        let object = found.next().map(|(_, object)| object);
+        object.filter(|_| found.next().is_none())
     }
 
     /// The paged object of a kind every file has.

@@ -10,6 +10,8 @@ mod child;
 mod concurrency;
 /// Which kernels run on this CPU.
 mod cpu;
+/// Derived objects in transactions.
+mod derived;
 /// Full, limited and read-only disks.
 mod disk;
 /// `kill -9` loses no acknowledged commit.
