@@ -393,6 +393,13 @@ impl VectorIndex {
         })
     }
 
+    /// The storage under the index, for the simulation.
+    #[cfg(feature = "__internals")]
+    #[doc(hidden)]
+    pub fn with_store<T>(&self, work: impl FnOnce(&Store) -> T) -> Result<T> {
+        Ok(work(&self.inner()?.store))
+    }
+
     /// Closes the handle; uncommitted changes are forgotten. Calls that run finish; later ones fail with
     /// `Closed`. Closing twice is fine.
     pub fn close(&self) -> Result<()> {

@@ -22,7 +22,7 @@ use crate::storage::store::{Shared, sign_catalog};
 use crate::storage::tuning::Bug;
 use crate::storage::txn::{Txn, Writer};
 use crate::storage::units::{Units, level_len};
-use crate::storage::view::Change;
+use crate::storage::view::{Change, View};
 use crate::storage::{Object, locks, metas};
 
 /// Objects that rewrite this many blocks get them side by side, so that the kernel can map them in 2 MiB pages.
@@ -193,11 +193,7 @@ impl<'a> Plan<'a> {
                 self.objects.push(plan);
             }
         }
-        for (kind, object) in view.committed().objects() {
-            if self.writer.replaced.iter().any(|k| *k as u16 == *kind) {
-                self.free_all(object.units(), true)?;
-            }
-        }
+        self.free_replaced(&view)?;
         let catalog = view.meta().catalog;
         self.freed.push((catalog.block, catalog.blocks as u64));
         if self.shared.source.tuning.has(Bug::ReuseAtOnce) {
@@ -206,6 +202,21 @@ impl<'a> Plan<'a> {
         }
         self.place_objects();
         self.place_free_list(view.header().fanout as u64);
+        Ok(())
+    }
+
+    /// Frees the committed objects that the transaction put others in the place of, or dropped.
+    fn free_replaced(&mut self, view: &View) -> Result<()> {
+        let (tuning, before) = (self.shared.source.tuning, self.freed.len());
+        for (kind, object) in view.committed().objects() {
+            if self.writer.replaced.iter().any(|k| *k as u16 == *kind) && !tuning.has(Bug::KeepReplaced) {
+                self.free_all(object.units(), true)?;
+            }
+        }
+        if tuning.has(Bug::ReplaceFreesEarly) {
+            let freed = runs_of(self.freed.split_off(before), 0);
+            self.space.release(&freed, u64::MAX);
+        }
         Ok(())
     }
 

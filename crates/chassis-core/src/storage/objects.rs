@@ -20,6 +20,11 @@ impl Pages {
         Pages { units, count }
     }
 
+    /// What the catalog says of the object.
+    pub fn descriptor(&self) -> &crate::format::Descriptor {
+        &self.units.descriptor
+    }
+
     /// Pages in use.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Acquire) as usize

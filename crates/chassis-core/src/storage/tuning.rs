@@ -62,4 +62,8 @@ bugs! {
     NoCreateBarrier,
     /// A new file's name is not made durable.
     NoDirSync,
+    /// Blocks of an object that a transaction replaces are used in the same one.
+    ReplaceFreesEarly,
+    /// Blocks of an object that a transaction replaced are not freed.
+    KeepReplaced,
 }

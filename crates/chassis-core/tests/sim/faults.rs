@@ -138,7 +138,12 @@ fn recover(
         }
         Step::Commit if error.kind() == ErrorKind::DiskFull => again(session, step).map(|()| true),
         Step::CommitFull if error.kind() == ErrorKind::DiskFull => again(session, step).map(|()| true),
-        Step::Add(_) | Step::Batch(_) | Step::Delete(_) | Step::Rollback
+        Step::Add(_)
+        | Step::Batch(_)
+        | Step::Delete(_)
+        | Step::Rollback
+        | Step::Derive(..)
+        | Step::Extend(..)
             if error.kind() != ErrorKind::Poisoned =>
         {
             again(session, &Step::Rollback)?;

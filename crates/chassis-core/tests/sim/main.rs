@@ -9,11 +9,12 @@
 //! | `simfs` | a file system that logs every operation and fails where told |
 //! | `trace` | from the log to moments: what is durable, what pending, what may be found |
 //! | `images`, `tears` | the disks a crash can leave at a moment |
-//! | `oracle` | what must be found |
+//! | `oracle`, `derived` | what must be found |
 //! | `workloads`, `session` | scripts, and the engine run by them |
 //! | `explore` | all of it together, on all cores |
 //! | `faults` | failing calls instead of crashes |
 
+mod derived;
 mod explore;
 mod faults;
 mod images;

@@ -11,6 +11,7 @@ use chassis_core::{
     SearchOptions, VectorIndex,
 };
 
+use crate::derived;
 use crate::rng::{Rng, mix};
 use crate::trace::Expect;
 
@@ -25,6 +26,8 @@ pub struct Row {
 #[derive(Debug, Clone, Default)]
 pub struct Version {
     pub records: BTreeMap<Id, Row>,
+    /// Derived objects.
+    pub derived: derived::All,
     /// Number of the commit, once acknowledged.
     pub txn: u64,
 }
@@ -171,7 +174,7 @@ pub fn compare(index: &VectorIndex, spec: &Spec, model: &Model, version: &Versio
         let hits = index.search(&query, &options).map_err(shown("search"))?;
         same_hits(&hits, &query, version)?;
     }
-    Ok(())
+    derived::compare(index, &version.derived, |e| Err(format!("derived: {e}")))
 }
 
 /// Like [`compare`], but every call may report damage instead of answering. Records are right or refused. Only
@@ -211,6 +214,7 @@ fn detect(index: &VectorIndex, spec: &Spec, model: &Model, version: &Version) ->
             Err(e) => ok(e, "search")?,
         }
     }
+    derived::compare(index, &version.derived, |e| ok(e, "derived"))?;
     let clean = match index.check(CheckLevel::Full) {
         Ok(report) => report.is_ok(),
         Err(e) => {
@@ -269,9 +273,11 @@ pub fn go_on_damaged(vfs: &Arc<dyn Vfs>, spec: &Spec, model: &Model, version: us
     let mut model = model.clone();
     let n = 1_000_000 + model.ever.len() as u64;
     let (id, row) = (spec.id(n), spec.row(n, 0));
-    let write = || -> Result<(), Error> {
+    let mut next = model.versions[version].clone();
+    let mut write = || -> Result<(), Error> {
         let index = spec.open(vfs, Mode::Open)?;
         spec.add(&index, &id, &row)?;
+        renew(&index, &mut next)?;
         index.set_user_version(model.versions.len() as u64)?;
         index.commit().map(drop)
     };
@@ -280,7 +286,6 @@ pub fn go_on_damaged(vfs: &Arc<dyn Vfs>, spec: &Spec, model: &Model, version: us
         Err(e) if damage(&e) => return Ok(()),
         Err(e) => return Err(format!("writing over damage: {e}")),
     }
-    let mut next = model.versions[version].clone();
     next.records.insert(id.clone(), row);
     model.ever.insert(id);
     model.versions.push(next);
@@ -288,6 +293,19 @@ pub fn go_on_damaged(vfs: &Arc<dyn Vfs>, spec: &Spec, model: &Model, version: us
     judge(vfs, spec, &model, &expect, Judge::Detect)
         .map(drop)
         .map_err(|e| format!("after writing over damage: {e}"))
+}
+
+/// Replaces one derived object and extends another, where there are any.
+fn renew(index: &VectorIndex, version: &mut Version) -> Result<(), Error> {
+    let all = &mut version.derived;
+    if let Some(&kind) = all.keys().next() {
+        derived::replace(index, all, kind, u16::MAX, 5)?;
+    }
+    if let Some((&kind, object)) = all.iter().next_back() {
+        let len = object.len + 1;
+        derived::extend(index, all, kind, len)?;
+    }
+    Ok(())
 }
 
 /// Adds a record to what a crash left, commits, closes, reopens and compares. Returns the model with that commit.
@@ -298,6 +316,7 @@ pub fn go_on(vfs: &Arc<dyn Vfs>, spec: &Spec, model: &Model, found: Option<usize
     let n = 1_000_000 + model.ever.len() as u64;
     let (id, row) = (spec.id(n), spec.row(n, 0));
     spec.add(&index, &id, &row).map_err(shown("add to go on"))?;
+    renew(&index, &mut version).map_err(shown("derive to go on"))?;
     index.set_user_version(model.versions.len() as u64).map_err(shown("set_user_version"))?;
     version.records.insert(id.clone(), row);
     model.ever.insert(id);

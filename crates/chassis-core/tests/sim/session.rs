@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chassis_core::internals::storage::backend::Vfs;
 use chassis_core::{CheckLevel, Error, ErrorKind, Mode, VectorIndex};
 
+use crate::derived;
 use crate::oracle::{self, Judge, Model, Spec, Version};
 use crate::simfs::{Call, Failure, Fault, Mark, SimVfs};
 use crate::trace::Expect;
@@ -72,6 +73,7 @@ impl Session {
             Step::Add(range) => range.clone().try_for_each(|n| self.add(n)),
             Step::Batch(range) => self.batch(range.clone()),
             Step::Delete(range) => self.delete(range.clone()),
+            Step::Derive(..) | Step::Extend(..) | Step::Drop(_) => self.derive(step),
             Step::Commit => self.commit().map(drop),
             Step::Rollback => self.rollback(),
             Step::Kill => {
@@ -184,6 +186,19 @@ impl Session {
         let ids: Vec<_> = range.map(|n| self.spec.id(n)).collect();
         self.index()?.delete(&ids)?;
         ids.iter().for_each(|id| drop(self.draft.records.remove(id)));
+        Ok(())
+    }
+
+    fn derive(&mut self, step: &Step) -> Result<(), Stop> {
+        self.salt += 1;
+        let (index, all) = (self.index.as_ref(), &mut self.draft.derived);
+        let index = index.ok_or_else(|| Stop::Violation("the script uses a closed index".into()))?;
+        match *step {
+            Step::Derive(kind, len) => derived::replace(index, all, kind, self.salt as u16, len)?,
+            Step::Extend(kind, len) => derived::extend(index, all, kind, len)?,
+            Step::Drop(kind) => derived::drop_object(index, all, kind)?,
+            _ => {}
+        }
         Ok(())
     }
 

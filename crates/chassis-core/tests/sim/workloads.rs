@@ -4,7 +4,7 @@
 //! commit, so that their subsets can all be built, and every structure grows by a level.
 
 use chassis_core::IdType;
-use chassis_core::internals::storage::OpenTuning;
+use chassis_core::internals::storage::{Kind, OpenTuning};
 
 use crate::oracle::Spec;
 
@@ -18,6 +18,12 @@ pub enum Step {
     /// Adds records in one call.
     Batch(std::ops::Range<u64>),
     Delete(std::ops::Range<u64>),
+    /// Puts a new derived object of so many rows in the place of the one of this kind, or where none is.
+    Derive(Kind, usize),
+    /// Appends rows to it, up to so many.
+    Extend(Kind, usize),
+    /// Drops it.
+    Drop(Kind),
     Commit,
     Rollback,
     /// The process dies between calls.
@@ -80,6 +86,7 @@ pub fn all() -> Vec<Workload> {
     let mut all = growth();
     all.extend(endings());
     all.extend(damage());
+    all.extend(derived());
     all
 }
 
@@ -210,6 +217,50 @@ fn damage() -> Vec<Workload> {
             spec: strings,
             ..workload("lying disk, strings", vec![Open, Batch(0..6), Commit], churn(6, 14))
         },
+    ]
+}
+
+/// Objects that come, grow, change and go beside the records.
+fn derived() -> Vec<Workload> {
+    use Kind::{Calibration, Codes4, Codes8, EntryBlock};
+    let begin = || vec![Open, Batch(0..5), Derive(Codes4, 9), Derive(Calibration, 1), Commit];
+    // What has no records keeps the images of a commit few.
+    let change = |r: u64| match r % 6 {
+        0 => vec![Derive(Codes4, 6 + r as usize), Add(100 + r..101 + r)],
+        1 => vec![Derive(Codes8, 7), Derive(EntryBlock, 1), Extend(Codes4, 10 + r as usize)],
+        2 => vec![Extend(Codes8, 11), Drop(Calibration)],
+        3 => vec![Drop(Codes4), Derive(Calibration, 3)],
+        4 => vec![Derive(Codes4, 3), Derive(Codes4, 12), Derive(EntryBlock, 2)],
+        _ => vec![Derive(Codes8, 0), Extend(Calibration, 4), Delete(r - 5..r - 4)],
+    };
+    vec![
+        Workload { lying: true, ..workload("derived objects", begin(), rounds(0..9, change)) },
+        workload(
+            "derived, pinned reader",
+            begin(),
+            then(vec![
+                vec![Reader],
+                rounds(0..6, |r| {
+                    vec![ReaderCheck, Derive(Codes4, 8 + r as usize % 3), Derive(Calibration, 2)]
+                }),
+                vec![ReaderCheck, ReaderRefresh],
+                rounds(0..5, |r| then(vec![change(r), vec![ReaderCheck]])),
+                vec![ReaderCheck, ReaderClose],
+                rounds(6..9, change),
+            ]),
+        ),
+        workload(
+            "derived, abandoned",
+            begin(),
+            then(vec![
+                vec![Derive(Codes4, 20), Drop(Calibration), Derive(Codes8, 2), Rollback],
+                vec![Extend(Codes4, 14), Commit, Extend(Codes4, 18), Derive(Codes4, 3), Rollback],
+                vec![Derive(EntryBlock, 2), Drop(EntryBlock), Add(5..6), Commit],
+                vec![Derive(Codes4, 11), Drop(Codes4), Kill, Open, Drop(Codes4), KillAt(1), Open],
+                vec![Derive(Codes4, 5), KillAt(0), Open, Derive(Codes4, 7), KillAt(2), Open],
+                vec![Extend(Codes4, 16), Commit, Derive(Codes4, 16), Commit],
+            ]),
+        ),
     ]
 }
 
