@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::backend::{Access, File, LockKind, MapView, Vfs};
 use crate::storage::mmap::FileMap;
-use crate::storage::sys;
+use crate::storage::{limits, sys};
 
 /// The file system of the process.
 pub fn vfs() -> Arc<dyn Vfs> {
@@ -146,9 +146,11 @@ impl File for OsFile {
 
     fn map(&self, min_len: u64) -> Result<Arc<dyn MapView>> {
         // Address space is cheap and remapping is not: reserve well past the end, which Unix allows.
-        let want = min_len.max(self.len()?).max(16 << 20).saturating_mul(2).next_power_of_two();
-        let map =
-            FileMap::new(&self.file, want as usize).or_else(|_| FileMap::new(&self.file, min_len as usize));
+        let len = self.len()?;
+        let want = min_len.max(len).max(16 << 20).saturating_mul(2).next_power_of_two();
+        let huge = limits::fits(len);
+        let map = FileMap::new(&self.file, want as usize, huge)
+            .or_else(|_| FileMap::new(&self.file, min_len as usize, huge));
         Ok(Arc::new(map.map_err(|e| Error::io("cannot map the file", e))?))
     }
 
@@ -170,5 +172,33 @@ impl File for OsFile {
     fn identity(&self) -> Result<(u64, u64)> {
         let about = self.file.metadata().map_err(|e| Error::io("cannot read the file's identity", e))?;
         Ok((about.dev(), about.ino()))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// The kernel's flags of the map that begins at `base`.
+    fn flags(base: *const u8) -> String {
+        let maps = fs::read_to_string("/proc/self/smaps").expect("the kernel's list of maps");
+        let begin = format!("{:x}-", base as usize);
+        let mut lines = maps.lines().skip_while(|line| !line.starts_with(&begin));
+        lines.find_map(|line| line.strip_prefix("VmFlags:")).expect("flags").to_owned()
+    }
+
+    #[test]
+    fn maps_ask_for_huge_pages_when_told_to() {
+        let huge_pages = Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+        let file = tempfile::tempfile().expect("a file");
+        for huge in [false, true] {
+            let map = FileMap::new(&file, 64 << 20, huge).expect("a map");
+            let asked = flags(map.base()).split(' ').any(|flag| flag == "hg");
+            assert_eq!(asked, huge && huge_pages, "flags {}", flags(map.base()));
+        }
+        let file: Arc<dyn File> = Arc::new(OsFile { file });
+        let asked = flags(file.map(4096).expect("a map").base()).contains(" hg");
+        assert_eq!(asked, huge_pages, "a small file fits in memory");
+        assert!(!limits::fits(u64::MAX));
     }
 }

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `backend` | the seam: a file system of files, maps and locks |
 //! | `file`, `memory` | real files; files in memory |
+//! | `limits` | how much memory there is |
 //! | `mmap`, `sys` | the only `unsafe`: maps, private memory, four system calls |
 //! | `units` | from a unit's number through the tables to its bytes, verified at first touch |
 //! | `objects` | pages and rows of one object |
@@ -30,6 +31,7 @@ pub mod backend;
 mod commit;
 pub mod file;
 pub mod ids;
+mod limits;
 mod locks;
 pub mod memory;
 mod metas;
