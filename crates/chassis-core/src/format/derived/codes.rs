@@ -1,5 +1,5 @@
-//! Codes: one record a row, in rows of [`Kind::Codes4`] and [`Kind::Codes8`], which may stand side by side, each described by
-//! its own [`Descriptor`].
+//! Codes: one record a row, in rows of [`Kind::Codes4`] and [`Kind::Codes8`], which may stand side by side, each
+//! described by its own [`Descriptor`].
 //!
 //! ```text
 //!   [codes][zero pad][a f32][bias f32]      `stride` bytes, a multiple of 64
@@ -233,6 +233,8 @@ mod tests {
         for change in [
             &(|d: &mut Descriptor| d.bits = 5) as &dyn Fn(&mut Descriptor),
             &|d| d.kind = Kind::Vectors as u16,
+            &|d| d.kind = Kind::Codes8 as u16,
+            &|d| d.bits = 8,
             &|d| d.flags = 1,
             &|d| d.form = Form::Paged,
             &|d| d.dimension = 0,
