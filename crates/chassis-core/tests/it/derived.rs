@@ -168,6 +168,23 @@ fn pages_of_a_derived_object() {
 }
 
 #[test]
+fn rows_of_several_blocks_are_freed_whole() {
+    let place = Place::new();
+    let store = place.writer();
+    for round in 1..5u8 {
+        let mut txn = store.txn().unwrap();
+        txn.replace(Descriptor::rows(Kind::EntryBlock, 9_000, 256)).unwrap();
+        (0..3).for_each(|n| txn.put_row(Kind::EntryBlock, n, &[round; 9_000]).unwrap());
+        txn.commit().unwrap();
+        drop(txn);
+        sound(&store);
+        let view = place.reader().view();
+        let rows = view.rows(Kind::EntryBlock).unwrap();
+        (0..3).for_each(|n| assert_eq!(rows.get_verified(n).unwrap(), [round; 9_000]));
+    }
+}
+
+#[test]
 fn rollback_returns_to_the_committed_objects() {
     let place = Place::new();
     let store = place.writer();
