@@ -1,8 +1,8 @@
 //! The pool of a short walk: a sorted array.
 //!
 //! An insert counts the smaller distances and moves the larger ones up by one place, both eight at a time and
-//! without a branch for each. Up to some 200 candidates that is cheaper than the bookkeeping of the bucket queue,
-//! whose thousand buckets are nearly empty then: walks of 10 to 48 candidates gained a fifth.
+//! without a branch for each. With few candidates the bucket queue's thousand buckets are nearly empty, and finding
+//! its way through them costs more than that.
 
 use super::pool::Pool;
 use super::{Neighbor, NodeId};

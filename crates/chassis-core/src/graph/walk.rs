@@ -98,8 +98,8 @@ impl Effort {
 }
 
 /// A walk ends when the nearest open candidate is farther than `zero + factor * (d - zero)`, with `d` the `k`-th
-/// smallest distance met: what is left could hardly lead to anything nearer. On hard sets that saves a quarter to
-/// half of all evaluations (the gamma stop; `factor` is its `(1 + gamma)^2`).
+/// smallest distance met: what is left could hardly lead to anything nearer. This is the gamma stop; `factor` is
+/// its `(1 + gamma)^2`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stop {
     /// Results wanted, at least 1.
@@ -110,10 +110,12 @@ pub struct Stop {
     pub zero: f32,
 }
 
-impl Stop {
-    #[inline(always)]
-    fn limit(self, kth: f32) -> f32 {
-        self.zero + self.factor * (kth - self.zero)
+/// How far a candidate may be to be followed.
+#[inline(always)]
+fn limit_of<Q: Pool>(stop: Option<Stop>, pool: &Q) -> f32 {
+    match stop {
+        Some(Stop { k, factor, zero }) => zero + factor * (pool.kth(k) - zero),
+        None => f32::INFINITY,
     }
 }
 
@@ -280,7 +282,7 @@ impl Walk {
     }
 }
 
-/// The loop.
+/// The loop. The list of the nearest start is read before the pool is made: its distances say what range to expect.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as `search_layer`")]
 fn run<P: Point, L: Lists, Q: Pool>(
@@ -293,22 +295,28 @@ fn run<P: Point, L: Lists, Q: Pool>(
     effort: Effort,
     far: f32,
 ) {
-    let (mut smallest, mut largest) = (f32::MAX, far);
-    for start in starts {
-        smallest = smallest.min(start.distance);
-        largest = largest.max(start.distance);
+    let Some(&first) = starts.iter().min() else { return pool.reset(effort.ef, far, far) };
+    met.visited.insert(first.node);
+    read(met, point, list(lists, layer, first.node), effort);
+    let distances = met.batch.distances[..met.batch.len.min(SLOTS)].iter().copied();
+    let (mut smallest, mut largest) = (first.distance, far);
+    for distance in distances.chain(starts.iter().map(|start| start.distance)) {
+        smallest = smallest.min(distance);
+        largest = largest.max(distance);
     }
     pool.reset(effort.ef, smallest, largest);
     if let Some(stop) = effort.stop {
         pool.watch(stop.k);
     }
+    pool.push(first);
+    pool.pop();
     for start in starts {
         if met.visited.insert(start.node) {
             pool.push(*start);
         }
     }
-    pool.trim();
-    let mut limit = f32::INFINITY;
+    offer(pool, &met.batch, lists, layer, f32::INFINITY);
+    let mut limit = limit_of(effort.stop, pool);
     while let Some(from) = pool.pop() {
         if from.distance > limit {
             return;
@@ -318,13 +326,16 @@ fn run<P: Point, L: Lists, Q: Pool>(
         {
             lists.prefetch(next);
         }
-        let links = list(lists, layer, from.node);
-        met.step(point, &links[..links.len().min(effort.links)]);
+        read(met, point, list(lists, layer, from.node), effort);
         offer(pool, &met.batch, lists, layer, limit);
-        if let Some(stop) = effort.stop {
-            limit = stop.limit(pool.kth(stop.k));
-        }
+        limit = limit_of(effort.stop, pool);
     }
+}
+
+/// Reads as much of a list as the effort says.
+#[inline(always)]
+fn read<P: Point>(met: &mut Met, point: &P, links: &[AtomicU32], effort: Effort) {
+    met.step(point, &links[..links.len().min(effort.links)]);
 }
 
 /// Offers the scored nodes to the pool; those that cannot enter are sorted out without a branch for each. The list
@@ -372,6 +383,76 @@ mod tests {
                 found += truth[..ef.min(10)].iter().filter(|t| nearest.contains(t)).count();
             }
             assert!(found as f64 >= enough * wanted as f64, "ef {ef}: {found} of {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_walk_from_measured_nodes_finds_what_one_from_the_entry_does() {
+        let build = Build::new(Plane::random(3_000, 12), PARAMS).insert(batch_limit, 1).fill(1);
+        let mut walk = Walk::default();
+        for node in (0..3_000).step_by(53) {
+            let mut buffer = ();
+            let point = build.space.point(node, &mut buffer);
+            for ef in [50, 400] {
+                let effort = Effort::of(ef);
+                let down = walk.search(&point, &build.lists, build.entry.unwrap(), 3_000, effort).to_vec();
+                // One of them twice: a node counts once, however often it is given.
+                let starts = [2_999, 5, 1_234, 5].map(|node| walk.first(&point, node));
+                let found = walk.search_from(&point, &build.lists, &starts, 3_000, effort, 1.0);
+                assert_eq!(found[..10], down[..10], "node {node} ef {ef}");
+                assert!(walk.search_from(&point, &build.lists, &[], 3_000, effort, 1.0).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_that_may_stop_or_reads_fewer_links_does_less() {
+        let build = Build::new(Plane::random(3_000, 13), PARAMS).insert(batch_limit, 1).fill(1);
+        let mut walk = Walk::default();
+        for ef in [100, 400] {
+            let (mut costs, mut lost) = ([(0, 0); 4], 0);
+            let stop = |factor| Some(Stop { k: 10, factor, zero: 0.0 });
+            let whole = Effort::of(ef);
+            let efforts = [
+                whole,
+                Effort { stop: stop(f32::MAX), ..whole },
+                Effort { stop: stop(4.0), ..whole },
+                Effort { links: 4, ..whole },
+            ];
+            for node in (0..3_000).step_by(53) {
+                let mut buffer = ();
+                let point = build.space.point(node, &mut buffer);
+                let found = efforts.map(|effort| {
+                    let entry = build.entry.unwrap();
+                    let nearest = walk.search(&point, &build.lists, entry, 3_000, effort);
+                    let ten: Vec<Neighbor> = nearest[..10].to_vec();
+                    (ten, walk.cost())
+                });
+                assert_eq!(found[1], found[0], "a stop that is never reached changes nothing");
+                lost += found[0].0.iter().filter(|neighbor| !found[2].0.contains(neighbor)).count();
+                for (sum, (_, cost)) in costs.iter_mut().zip(&found) {
+                    *sum = (sum.0 + cost.0, sum.1 + cost.1);
+                }
+            }
+            assert!(2 * costs[2].0 < costs[0].0 && 2 * costs[2].1 < costs[0].1, "ef {ef}: {costs:?}");
+            assert!(costs[3].0 < costs[0].0, "ef {ef}: {costs:?}");
+            assert!(lost < 57 * 10 / 20, "ef {ef}: {lost} of the ten nearest of 57 nodes lost by the stop");
+        }
+    }
+
+    #[test]
+    fn a_walk_ends_at_a_candidate_past_the_limit_although_it_entered_before() {
+        let near = |i: u32| if i < 3 { [0.1 * i as f32, 0.0] } else { [10.0, i as f32] };
+        let space = Plane::new((0..9).map(near).collect());
+        let mut lists = MemoryLists::new(&PARAMS);
+        lists.grow(9);
+        lists.write(0, 0, &[1, 2, 3, 4, 5, 6, 7, 8]);
+        let (mut walk, mut buffer) = (Walk::default(), ());
+        let point = space.point(0, &mut buffer);
+        for (ef, factor, hops) in [(20, 2.0, 3), (500, 2.0, 3), (20, 1e9, 9), (500, 1e9, 9)] {
+            let effort = Effort { stop: Some(Stop { k: 3, factor, zero: 0.0 }), ..Effort::of(ef) };
+            walk.search(&point, &lists, (0, 0), 9, effort);
+            assert_eq!(walk.cost(), (9, hops), "ef {ef} factor {factor}");
         }
     }
 
