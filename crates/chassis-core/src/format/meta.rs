@@ -8,6 +8,8 @@ use crate::format::{Field, MAX_BLOCKS};
 
 /// Opens every commit record.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"CHSMETA1");
+/// The largest number of nodes: a walk marks those it followed by the highest bit of their number.
+pub const MAX_NODES: u64 = (1 << 31) - 1;
 /// Bytes in use; the rest of the block is zero.
 pub const LEN: usize = 512;
 /// Start of the second checksum.
@@ -128,7 +130,7 @@ impl Meta {
     pub fn validate(&self) -> Result<()> {
         let nodes = self.node_count;
         let sound = self.blocks < MAX_BLOCKS
-            && nodes < u32::MAX as u64
+            && nodes <= MAX_NODES
             && self.live_count <= nodes
             && self.upper_count <= nodes.saturating_mul(31)
             && self.upper_count < u32::MAX as u64

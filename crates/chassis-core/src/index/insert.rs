@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::neighbors;
+use crate::format::{meta::MAX_NODES, neighbors};
 use crate::graph::{self, NodeId};
 use crate::index::nodes::{self, Record};
 use crate::index::options::{BatchOptions, IdType, MAX_PAYLOAD, Metric};
@@ -17,9 +17,6 @@ use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, VectorSpace};
 use crate::index::{Id, Inner, ids};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Published, Txn, View, ids as tree};
-
-/// The largest number of nodes: a walk marks those it followed by the highest bit of their number.
-const MAX_NODES: u64 = (1 << 31) - 1;
 
 /// A call that adds at least this many rows is a bulk build, and ends by filling all neighbor lists, …
 const BULK_ROWS: usize = 1_000;

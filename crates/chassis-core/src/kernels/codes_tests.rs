@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::codes::{Extent, extent, fits};
 use super::scalar::Scalar;
+use super::tests::every_isa;
 use super::*;
 
 /// What ends a record.
@@ -172,46 +173,11 @@ impl WithLanes for Misfits {
     }
 }
 
-macro_rules! every_isa {
-    ($($(#[$cfg:meta])? $name:ident => $lanes:expr;)*) => {$(
-        $(#[$cfg])?
-        mod $name {
-            use super::*;
-
-            fn with(work: impl WithLanes<Output = ()>) {
-                match $lanes {
-                    Some(lanes) => lanes.run(work),
-                    None => eprintln!("this CPU has no {}: not tested", stringify!($name)),
-                }
-            }
-
-            #[test]
-            fn gives_the_bits_of_the_definition_at_every_stride() {
-                with(EveryStride);
-            }
-
-            #[test]
-            fn gives_the_bits_of_the_definition_on_extremes() {
-                with(Extremes);
-            }
-
-            #[test]
-            fn takes_any_factors() {
-                with(EdgeFactors);
-            }
-
-            #[test]
-            fn reads_nothing_beyond_what_it_was_given() {
-                with(Misfits);
-            }
-        }
-    )*};
-}
-
 every_isa! {
-    plain => Some(Scalar);
-    #[cfg(target_arch = "x86_64")] avx2 => super::super::avx2::Avx2::detect();
-    #[cfg(target_arch = "aarch64")] neon => super::super::neon::Neon::detect();
+    gives_the_bits_of_the_definition_at_every_stride => EveryStride;
+    gives_the_bits_of_the_definition_on_extremes => Extremes;
+    takes_any_factors => EdgeFactors;
+    reads_nothing_beyond_what_it_was_given => Misfits;
 }
 
 #[test]

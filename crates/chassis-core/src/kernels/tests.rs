@@ -102,41 +102,35 @@ impl WithLanes for Exact {
     }
 }
 
+/// A test of each piece of work for each instruction set this CPU has.
 macro_rules! every_isa {
-    ($($(#[$cfg:meta])? $name:ident => $lanes:expr;)*) => {$(
-        $(#[$cfg])?
-        mod $name {
+    ($($test:ident => $work:expr;)*) => {
+        every_isa! { @isa plain, Some(Scalar); $($test => $work;)* }
+        #[cfg(target_arch = "x86_64")]
+        every_isa! { @isa avx2, crate::kernels::avx2::Avx2::detect(); $($test => $work;)* }
+        #[cfg(target_arch = "aarch64")]
+        every_isa! { @isa neon, crate::kernels::neon::Neon::detect(); $($test => $work;)* }
+    };
+    (@isa $isa:ident, $lanes:expr; $($test:ident => $work:expr;)*) => {
+        mod $isa {
             use super::*;
 
-            fn with(work: impl WithLanes<Output = ()>) {
+            $(#[test]
+            fn $test() {
                 match $lanes {
-                    Some(lanes) => lanes.run(work),
-                    None => eprintln!("this CPU has no {}: not tested", stringify!($name)),
+                    Some(lanes) => lanes.run($work),
+                    None => eprintln!("this CPU has no {}: not tested", stringify!($isa)),
                 }
-            }
-
-            #[test]
-            fn agrees_with_the_definition_at_every_length() {
-                with(EveryLength);
-            }
-
-            #[test]
-            fn agrees_with_the_definition_on_nan_infinity_and_denormals() {
-                with(EdgeValues);
-            }
-
-            #[test]
-            fn is_exact_on_small_integers() {
-                with(Exact);
-            }
+            })*
         }
-    )*};
+    };
 }
+pub(super) use every_isa;
 
 every_isa! {
-    plain => Some(Scalar);
-    #[cfg(target_arch = "x86_64")] avx2 => super::super::avx2::Avx2::detect();
-    #[cfg(target_arch = "aarch64")] neon => super::super::neon::Neon::detect();
+    agrees_with_the_definition_at_every_length => EveryLength;
+    agrees_with_the_definition_on_nan_infinity_and_denormals => EdgeValues;
+    is_exact_on_small_integers => Exact;
 }
 
 struct Name;
