@@ -52,8 +52,7 @@ impl<S: Space, L: LinkWriter> Job for Fill<'_, S, L> {
     #[inline(always)]
     fn run(&self, scratch: &mut BuildScratch, index: usize) -> Vec<NodeId> {
         let node = self.first + index as NodeId;
-        let mut buffer = S::Buffer::default();
-        let point = self.space.point(node, &mut buffer);
+        let point = self.space.point(node);
         let mut list = Vec::with_capacity(self.params.m0);
         read(self.lists.base(node), node, self.count, &mut list);
         score_list(&point, node, &list, &mut scratch.candidates);
@@ -65,7 +64,9 @@ impl<S: Space, L: LinkWriter> Job for Fill<'_, S, L> {
             return list;
         }
         scratch.candidates.clear();
-        scratch.walk.gather_around(&point, self.lists, node, &list, VIA, self.count, &mut scratch.candidates);
+        let mut buffer = S::Buffer::default();
+        let guide = self.space.guide(node, &mut buffer);
+        scratch.walk.gather_around(&guide, self.lists, node, &list, VIA, self.count, &mut scratch.candidates);
         sort_candidates(node, &mut scratch.candidates);
         let room = self.params.m0 - list.len();
         list.extend(scratch.candidates.iter().take(room).map(|n| n.node));

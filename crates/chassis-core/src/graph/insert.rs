@@ -152,14 +152,15 @@ impl<S: Space, L: LinkWriter> Job for Plan<'_, '_, S, L> {
         let node = first + index as NodeId;
         let level = level_of(node, params.m);
         let mut buffer = S::Buffer::default();
-        let point = space.point(node, &mut buffer);
-        self.score_mates(&point, node, &mut scratch.mates);
-        let mut start = entry.map(|(node, _)| scratch.walk.first(&point, node));
+        let guide = space.guide(node, &mut buffer);
+        let point = space.point(node);
+        self.score_mates(&guide, node, &mut scratch.mates);
+        let mut start = entry.map(|(node, _)| scratch.walk.first(&guide, node));
         let far = start.map_or(0.0, |start| start.distance);
         let top = entry.map_or(0, |(_, top)| top);
         if let Some(start) = &mut start {
             for layer in (level + 1..=top).rev() {
-                *start = scratch.walk.descend(&point, lists, layer, *start, first);
+                *start = scratch.walk.descend(&guide, lists, layer, *start, first);
             }
         }
         let mut planned = Planned { lists: vec![Vec::new(); level as usize + 1], older: None };
@@ -169,16 +170,19 @@ impl<S: Space, L: LinkWriter> Job for Plan<'_, '_, S, L> {
                 && layer <= top
             {
                 let effort = Effort::of(params.ef_construction);
-                scratch.walk.search_layer(&point, lists, layer, &[*start], first, effort, far);
+                scratch.walk.search_layer(&guide, lists, layer, &[*start], first, effort, far);
                 scratch.candidates.extend_from_slice(scratch.walk.nearest());
                 *start = scratch.candidates[0];
             }
             self.add_mates(layer, scratch);
             sort_candidates(node, &mut scratch.candidates);
-            if layer == 0 {
-                planned.older = scratch.candidates.iter().map(|n| n.node).find(|n| *n < node);
-            }
+            // There is always one before the list is cut: mates alone may be nearer than every older node.
+            let older = nearest_older(node, &scratch.candidates);
             scratch.candidates.truncate(params.ef_construction);
+            if S::ESTIMATES {
+                measure(&point, node, &mut scratch.candidates);
+            }
+            planned.older = nearest_older(node, &scratch.candidates).or(older);
             select_neighbors(space, &scratch.candidates, params.m, |_| false, &mut scratch.selected);
             let list = &mut planned.lists[layer as usize];
             list.extend(scratch.selected.iter().map(|n| n.node));
@@ -220,6 +224,11 @@ impl<S: Space, L: LinkWriter> Plan<'_, '_, S, L> {
     }
 }
 
+/// The nearest candidate that was there before a node.
+fn nearest_older(node: NodeId, candidates: &[Neighbor]) -> Option<NodeId> {
+    candidates.iter().map(|n| n.node).find(|other| *other < node)
+}
+
 /// The nodes of a stored list, without what does not belong in one.
 pub(super) fn read(list: &[AtomicU32], node: NodeId, count: u32, out: &mut Vec<NodeId>) {
     out.clear();
@@ -238,15 +247,27 @@ pub(super) fn read(list: &[AtomicU32], node: NodeId, count: u32, out: &mut Vec<N
 #[inline(always)]
 pub(super) fn score_list<P: Point>(point: &P, node: NodeId, list: &[NodeId], out: &mut Vec<Neighbor>) {
     out.clear();
+    out.extend(list.iter().map(|&node| Neighbor { distance: 0.0, node }));
+    measure(point, node, out);
+}
+
+/// Gives every candidate its distance from `point`, which is that of `node`, and sorts them by it.
+#[inline(always)]
+pub(super) fn measure<P: Point>(point: &P, node: NodeId, candidates: &mut [Neighbor]) {
     let ahead = point.lookahead();
-    list.iter().take(ahead).for_each(|node| point.prefetch(*node));
-    for (at, four) in list.chunks(4).enumerate() {
-        list.iter().skip(at * 4 + ahead).take(4).for_each(|node| point.prefetch(*node));
-        let id = |i: usize| four[i.min(four.len() - 1)];
+    candidates.iter().take(ahead).for_each(|n| point.prefetch(n.node));
+    let len = candidates.len();
+    let mut at = 0;
+    while at < len {
+        let next = (at + ahead).min(len)..(at + ahead + 4).min(len);
+        candidates[next].iter().for_each(|n| point.prefetch(n.node));
+        let four = &mut candidates[at..(at + 4).min(len)];
+        let id = |i: usize| four[i.min(four.len() - 1)].node;
         let distances = point.distance4([id(0), id(1), id(2), id(3)]);
-        out.extend(four.iter().zip(distances).map(|(&node, d)| Neighbor { distance: finite(d), node }));
+        four.iter_mut().zip(distances).for_each(|(n, d)| n.distance = finite(d));
+        at += 4;
     }
-    sort_candidates(node, out);
+    sort_candidates(node, candidates);
 }
 
 /// Step 2: a node's list with the nodes that selected it.
@@ -290,8 +311,7 @@ impl<S: Space, L: LinkWriter> Merge<'_, '_, S, L> {
         let Batch { space, lists, params, .. } = *self.batch;
         let BuildScratch { candidates, selected, .. } = scratch;
         list.iter().for_each(|node| lists.prefetch(*node));
-        let mut buffer = S::Buffer::default();
-        let point = space.point(target, &mut buffer);
+        let point = space.point(target);
         score_list(&point, target, list, candidates);
         let parent = if layer == 0 { self.parents.of(target) } else { None };
         let fixed = |node| layer == 0 && (parent == Some(node) || self.parents.of(node) == Some(target));
@@ -345,8 +365,7 @@ mod tests {
             let build = Build::new(Plane::new(points.clone()), PARAMS).insert(cut, 1);
             let mut walk = super::super::Walk::default();
             let found_by = |node| {
-                let mut buffer = ();
-                let point = build.space.point(node, &mut buffer);
+                let point = build.space.point(node);
                 let nearest = walk.search(&point, &build.lists, build.entry.unwrap(), 1_000, Effort::of(100));
                 let truth = build.space.sorted_around(node);
                 truth[..5].iter().filter(|t| nearest.iter().any(|n| n.node == t.node)).count()

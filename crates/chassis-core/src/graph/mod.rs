@@ -85,15 +85,24 @@ pub trait Point {
 
 /// All records, each of which may stand as the query: what building needs.
 pub trait Space: Sync {
-    /// Where a query made from a record is kept.
-    type Buffer: Default;
-    /// A record standing as the query.
+    /// Whether a guide's distances are estimates. Candidates are then measured again before links are selected.
+    const ESTIMATES: bool;
+    /// A record standing as the query, distances exact.
     type Point<'p>: Point
     where
         Self: 'p;
+    /// Where the query of a guide is kept.
+    type Buffer: Default;
+    /// A record standing as the query of a walk: distances good enough to find the way by.
+    type Guide<'p>: Point
+    where
+        Self: 'p;
 
-    /// The record of a node as a query.
-    fn point<'p>(&'p self, node: NodeId, buffer: &'p mut Self::Buffer) -> Self::Point<'p>;
+    /// The record of a node as a query: what links are selected by.
+    fn point(&self, node: NodeId) -> Self::Point<'_>;
+
+    /// The record of a node as a query: what candidates are found by.
+    fn guide<'p>(&'p self, node: NodeId, buffer: &'p mut Self::Buffer) -> Self::Guide<'p>;
 
     /// Runs `work` as code that [`Point::distance4`] can be compiled into. Threads begin without it.
     #[inline(always)]

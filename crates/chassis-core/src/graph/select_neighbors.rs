@@ -18,26 +18,20 @@ pub(super) fn select_neighbors<S: Space>(
     selected: &mut Vec<Neighbor>,
 ) {
     selected.clear();
-    let mut buffer = S::Buffer::default();
     for candidate in candidates {
         let room = selected.len() < bound;
-        if fixed(candidate.node) || (room && !is_covered(space, *candidate, selected, &mut buffer)) {
+        if fixed(candidate.node) || (room && !is_covered(space, *candidate, selected)) {
             selected.push(*candidate);
         }
     }
 }
 
 #[inline(always)]
-fn is_covered<S: Space>(
-    space: &S,
-    candidate: Neighbor,
-    selected: &[Neighbor],
-    buffer: &mut S::Buffer,
-) -> bool {
+fn is_covered<S: Space>(space: &S, candidate: Neighbor, selected: &[Neighbor]) -> bool {
     if selected.is_empty() {
         return false;
     }
-    let point = space.point(candidate.node, buffer);
+    let point = space.point(candidate.node);
     for four in selected.chunks(4) {
         let node = |i: usize| four[i.min(four.len() - 1)].node;
         let distances = point.distance4([node(0), node(1), node(2), node(3)]);

@@ -12,11 +12,13 @@ use super::*;
 pub(super) struct Plane {
     pub(super) points: Vec<[f32; 2]>,
     pub(super) inner: bool,
+    /// How far the distances of guides may be off, as a share of them.
+    pub(super) error: f32,
 }
 
 impl Plane {
     pub(super) fn new(points: Vec<[f32; 2]>) -> Plane {
-        Plane { points, inner: false }
+        Plane { points, inner: false, error: 0.0 }
     }
 
     /// Points in clusters, the same for the same seed.
@@ -58,11 +60,32 @@ impl Point for PlanePoint<'_> {
     }
 }
 
+/// A point whose distances are off by up to the error of the plane.
+pub(super) struct PlaneGuide<'a>(&'a Plane, NodeId);
+
+impl Point for PlaneGuide<'_> {
+    fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
+        let PlaneGuide(plane, node) = *self;
+        nodes.map(|other| {
+            let random = (hash((node as u64) << 32 | other as u64) >> 40) as f32 / (1 << 23) as f32 - 1.0;
+            plane.distance(node, other) * (1.0 + plane.error * random)
+        })
+    }
+    fn prefetch(&self, node: NodeId) {
+        PlanePoint(self.0, self.1).prefetch(node);
+    }
+}
+
 impl Space for Plane {
-    type Buffer = ();
+    const ESTIMATES: bool = true;
     type Point<'p> = PlanePoint<'p>;
-    fn point<'p>(&'p self, node: NodeId, _: &'p mut ()) -> PlanePoint<'p> {
+    type Buffer = ();
+    type Guide<'p> = PlaneGuide<'p>;
+    fn point(&self, node: NodeId) -> PlanePoint<'_> {
         PlanePoint(self, node)
+    }
+    fn guide<'p>(&'p self, node: NodeId, _: &'p mut ()) -> PlaneGuide<'p> {
+        PlaneGuide(self, node)
     }
 }
 

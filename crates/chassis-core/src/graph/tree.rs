@@ -126,6 +126,7 @@ mod tests {
         let line = (0..1_000).map(|i| [(i as f32).powi(3), 0.0]).collect();
         let far = |i: u32| [f32::MAX * if i.is_multiple_of(2) { 1.0 } else { -1.0 }, i as f32];
         let inner = Plane { inner: true, ..Plane::random(1_000, seed) };
+        let rough = Plane { error: 0.5, ..Plane::random(1_000, seed) };
         vec![
             ("random", random),
             ("lattice", Plane::new(lattice)),
@@ -134,6 +135,7 @@ mod tests {
             ("a line", Plane::new(line)),
             ("infinitely far", Plane::new((0..600).map(far).collect())),
             ("inner product", inner),
+            ("rough guides", rough),
         ]
     }
 

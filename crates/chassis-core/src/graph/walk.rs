@@ -371,8 +371,7 @@ mod tests {
         for (ef, enough) in [(1, 0.8), (10, 0.99), (64, 1.0), (500, 1.0)] {
             let (mut found, mut wanted) = (0, 0);
             for node in (0..3_000).step_by(29) {
-                let mut buffer = ();
-                let point = build.space.point(node, &mut buffer);
+                let point = build.space.point(node);
                 let nearest = walk.search(&point, &build.lists, build.entry.unwrap(), 3_000, Effort::of(ef));
                 assert!(nearest.is_sorted() && nearest.len() == ef);
                 let all = (0..3_000)
@@ -391,8 +390,7 @@ mod tests {
         let build = Build::new(Plane::random(3_000, 12), PARAMS).insert(batch_limit, 1).fill(1);
         let mut walk = Walk::default();
         for node in (0..3_000).step_by(53) {
-            let mut buffer = ();
-            let point = build.space.point(node, &mut buffer);
+            let point = build.space.point(node);
             for ef in [50, 400] {
                 let effort = Effort::of(ef);
                 let down = walk.search(&point, &build.lists, build.entry.unwrap(), 3_000, effort).to_vec();
@@ -420,8 +418,7 @@ mod tests {
                 Effort { links: 4, ..whole },
             ];
             for node in (0..3_000).step_by(53) {
-                let mut buffer = ();
-                let point = build.space.point(node, &mut buffer);
+                let point = build.space.point(node);
                 let found = efforts.map(|effort| {
                     let entry = build.entry.unwrap();
                     let nearest = walk.search(&point, &build.lists, entry, 3_000, effort);
@@ -447,8 +444,8 @@ mod tests {
         let mut lists = MemoryLists::new(&PARAMS);
         lists.grow(9);
         lists.write(0, 0, &[1, 2, 3, 4, 5, 6, 7, 8]);
-        let (mut walk, mut buffer) = (Walk::default(), ());
-        let point = space.point(0, &mut buffer);
+        let mut walk = Walk::default();
+        let point = space.point(0);
         for (ef, factor, hops) in [(20, 2.0, 3), (500, 2.0, 3), (20, 1e9, 9), (500, 1e9, 9)] {
             let effort = Effort { stop: Some(Stop { k: 3, factor, zero: 0.0 }), ..Effort::of(ef) };
             walk.search(&point, &lists, (0, 0), 9, effort);
@@ -470,8 +467,7 @@ mod tests {
         let mut walk = Walk::default();
         for entry in [0, 199, 200, NONE] {
             for level in [0, 5, MAX_LEVEL, u8::MAX] {
-                let mut buffer = ();
-                let point = space.point(7, &mut buffer);
+                let point = space.point(7);
                 let nearest = walk.search(&point, &lists, (entry, level), 200, Effort::of(1_000));
                 assert_eq!(nearest.is_empty(), entry >= 200);
                 let mut nodes: Vec<NodeId> = nearest.iter().map(|n| n.node).collect();
@@ -485,8 +481,7 @@ mod tests {
     #[test]
     fn a_walk_sees_only_the_nodes_it_was_told_of() {
         let build = Build::new(Plane::random(500, 2), PARAMS).insert(batch_limit, 1);
-        let mut buffer = ();
-        let point = build.space.point(3, &mut buffer);
+        let point = build.space.point(3);
         let mut walk = Walk::default();
         let nearest = walk.search(&point, &build.lists, (0, 0), 100, Effort::of(500));
         assert!(!nearest.is_empty() && nearest.iter().all(|n| n.node < 100));

@@ -343,14 +343,24 @@ impl<W: graph::Work> WithLanes for Enter<W> {
 }
 
 impl<L: Lanes, M: Measure> graph::Space for VectorSpace<'_, L, M> {
-    type Buffer = ();
+    const ESTIMATES: bool = false;
     type Point<'p>
+        = VectorPoint<'p, L, M>
+    where
+        Self: 'p;
+    type Buffer = ();
+    type Guide<'p>
         = VectorPoint<'p, L, M>
     where
         Self: 'p;
 
     #[inline(always)]
-    fn point<'p>(&'p self, node: NodeId, _: &'p mut ()) -> VectorPoint<'p, L, M> {
+    fn guide<'p>(&'p self, node: NodeId, _: &'p mut ()) -> VectorPoint<'p, L, M> {
+        self.point(node)
+    }
+
+    #[inline(always)]
+    fn point(&self, node: NodeId) -> VectorPoint<'_, L, M> {
         let row = self.failed.note(self.rows.get(node as usize)).map_or(&[][..], kernels::f32s);
         let query = row.get(..self.dimensions).unwrap_or(&[]);
         VectorPoint::new(self.lanes, self.rows, query, &self.failed)
