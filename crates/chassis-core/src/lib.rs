@@ -7,6 +7,7 @@
 //!
 //! ```text
 //!                  index     the facade: options, write path, read path
+//!           codes
 //!   graph   kernels   recovery
 //!                  storage   pages, rows, commits, locks over a file, memory or a simulation
 //!                  format    bytes to values and back
@@ -21,6 +22,11 @@ mod index;
 pub use error::{Error, ErrorKind, Result};
 pub use index::*;
 
+#[cfg(feature = "__internals")]
+#[doc(hidden)]
+pub mod codes;
+#[cfg(not(feature = "__internals"))]
+mod codes;
 #[cfg(feature = "__internals")]
 #[doc(hidden)]
 pub mod format;
@@ -55,5 +61,5 @@ mod storage;
 /// The layers under the facade, for the simulation, tests and benches. Not part of the stable API.
 #[cfg(feature = "__internals")]
 pub mod internals {
-    pub use crate::{format, graph, kernels, recovery, storage};
+    pub use crate::{codes, format, graph, kernels, recovery, storage};
 }

@@ -8,15 +8,18 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::codes::Codec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{meta::MAX_NODES, neighbors};
 use crate::graph::{self, NodeId};
+use crate::index::coded::{CodeSpace, Coded, Eight, Four, Stage};
+use crate::index::encode::show_codes;
 use crate::index::nodes::{self, Record};
 use crate::index::options::{BatchOptions, IdType, MAX_PAYLOAD, Metric};
 use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, VectorSpace};
 use crate::index::{Id, Inner, ids};
 use crate::kernels::{self, Lanes, WithLanes};
-use crate::storage::{Kind, Published, Txn, View, ids as tree};
+use crate::storage::{Kind, Published, Rows, Txn, View, ids as tree};
 
 /// A call that adds at least this many rows is a bulk build, and ends by filling all neighbor lists, …
 const BULK_ROWS: usize = 1_000;
@@ -101,6 +104,7 @@ impl Inner {
         options: &BatchOptions<'_>,
     ) -> Result<()> {
         let threads = options.threads.unwrap_or_else(crate::index::default_threads).max(1);
+        self.encode(txn, batch.vectors, batch.rows > 1, threads)?;
         let mut done = 0;
         while done < batch.rows {
             if options.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
@@ -114,6 +118,7 @@ impl Inner {
             for (i, id) in ids[done..done + size].iter().enumerate() {
                 place(txn, batch, id, done + i, linked + i as u32, self.params.m)?;
             }
+            show_codes(txn, linked as usize + size)?;
             let entry = self.link(txn, Task::Insert { first: linked, count: size as u32 }, threads)?;
             let now = txn.view().published();
             txn.publish(Published { node_count: linked + size as u32, entry, ..now });
@@ -125,7 +130,7 @@ impl Inner {
         if batch.rows >= BULK_ROWS && batch.rows * BULK_SHARE >= txn.view().node_count() as usize {
             self.link(txn, Task::Fill, threads)?;
         }
-        Ok(())
+        self.renew_entries(txn, batch.rows >= BULK_ROWS)
     }
 
     fn link(&self, txn: &mut Txn<'_>, task: Task, threads: usize) -> Result<Option<(NodeId, u8)>> {
@@ -147,8 +152,22 @@ impl Inner {
         let mut scratch = self.walks.take();
         let measure = std::marker::PhantomData::<M>;
         let (view, params) = (&view, &self.params);
-        let linked =
-            kernels::dispatch(Link { view, links, task, params, threads, scratch: &mut scratch, measure });
+        let after = match task {
+            Task::Insert { first, count } => first + count,
+            Task::Fill => view.node_count(),
+        };
+        let coded = Coded::of(view, self.metric, after)?;
+        let scratch_of = &mut scratch;
+        let linked = kernels::dispatch(Link {
+            view,
+            coded,
+            links,
+            task,
+            params,
+            threads,
+            scratch: scratch_of,
+            measure,
+        });
         self.walks.put(scratch);
         linked
     }
@@ -166,6 +185,7 @@ enum Task {
 /// A task with all it needs.
 struct Link<'a, 't, M> {
     view: &'a View,
+    coded: Option<Coded<'a>>,
     links: Links<'a, 't>,
     task: Task,
     params: &'a graph::Params,
@@ -178,19 +198,42 @@ impl<M: Measure> WithLanes for Link<'_, '_, M> {
     type Output = Result<Option<(NodeId, u8)>>;
 
     fn call<L: Lanes>(self, lanes: L) -> Self::Output {
+        match self.coded {
+            Some(Coded { codec, four: Some(rows), .. }) => self.by_codes::<L, Four>(lanes, codec, rows),
+            Some(Coded { codec, eight: Some(rows), .. }) => self.by_codes::<L, Eight>(lanes, codec, rows),
+            _ => {
+                let space = VectorSpace::<L, M>::new(lanes, self.view)?;
+                let entry = self.run(&space)?;
+                space.outcome().map(|()| entry)
+            }
+        }
+    }
+}
+
+impl<'a, M: Measure> Link<'a, '_, M> {
+    fn by_codes<L: Lanes, S: Stage>(
+        self,
+        lanes: L,
+        codec: &'a Codec,
+        rows: &'a Rows,
+    ) -> Result<Option<(NodeId, u8)>> {
+        let space = CodeSpace::<L, M, S>::new(lanes, self.view, codec, rows)?;
+        let entry = self.run(&space)?;
+        space.outcome().map(|()| entry)
+    }
+
+    fn run<S: graph::Space>(self, space: &S) -> Result<Option<(NodeId, u8)>> {
         let Link { view, mut links, task, params, threads, scratch, .. } = self;
-        let space = VectorSpace::<L, M>::new(lanes, view)?;
         let entry = match task {
             Task::Insert { first, count } => {
                 let entry = view.entry();
-                Some(graph::insert_batch(&space, &mut links, first, count, entry, params, threads, scratch)?)
+                Some(graph::insert_batch(space, &mut links, first, count, entry, params, threads, scratch)?)
             }
             Task::Fill => {
-                graph::fill(&space, &mut links, view.node_count(), params, threads, scratch)?;
+                graph::fill(space, &mut links, view.node_count(), params, threads, scratch)?;
                 view.entry()
             }
         };
-        space.outcome()?;
         links.lists.outcome()?;
         Ok(entry)
     }

@@ -6,6 +6,9 @@
 //! | `insert` | the write path, top to bottom |
 //! | `search` | the read path, top to bottom |
 //! | `space` | stored bytes and kernels as the graph's traits |
+//! | `coded` | the same over codes |
+//! | `encode` | when codes begin, and the records of new rows |
+//! | `stages` | a search over codes: walk, measure again, measure exactly |
 //! | `nodes`, `ids` | node records, live bits; ids to nodes and back |
 //! | `check` | storage verification and graph check in one report |
 //! | `pool` | memory kept between calls |
@@ -16,6 +19,8 @@
 //! current [`View`](crate::storage::View) once; it sees the nodes that were complete at that moment and never waits.
 
 mod check;
+mod coded;
+mod encode;
 mod ids;
 mod insert;
 mod nodes;
@@ -23,6 +28,7 @@ mod options;
 mod pool;
 mod search;
 mod space;
+mod stages;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -134,6 +140,8 @@ pub(crate) struct Inner {
     scratch: pool::Pool<search::Scratch>,
     walks: pool::Pool<Vec<graph::BuildScratch>>,
     broken: AtomicBool,
+    /// Rows from which there are codes.
+    codes_from: usize,
 }
 
 /// Cores available to this process.
@@ -180,7 +188,7 @@ impl VectorIndex {
             },
             Mode::Open | Mode::ReadOnly => Store::open(vfs, path, mode, options.lock_timeout, tuning)?,
         };
-        let inner = Inner::new(store)?;
+        let inner = Inner::new(store, tuning)?;
         inner.compare(options)?;
         let inner = RwLock::new(Some(Arc::new(inner)));
         Ok(VectorIndex { handle: Arc::new(Handle { path: path.to_path_buf(), inner }) })
@@ -331,7 +339,7 @@ impl VectorIndex {
     /// # Errors
     /// `DiskFull` leaves the transaction as it was; `Poisoned` and `CommitIndeterminate` end the writer: reopen.
     pub fn commit(&self) -> Result<u64> {
-        self.inner()?.write(|inner| inner.store.txn()?.commit())
+        self.inner()?.write(Inner::commit)
     }
 
     /// Forgets everything since the last commit.
@@ -410,7 +418,7 @@ impl VectorIndex {
 }
 
 impl Inner {
-    fn new(store: Store) -> Result<Inner> {
+    fn new(store: Store, tuning: &OpenTuning) -> Result<Inner> {
         let header = store.view().header().clone();
         let params = graph::Params {
             m: header.m as usize,
@@ -427,7 +435,18 @@ impl Inner {
             scratch: pool::Pool::new(),
             walks: pool::Pool::new(),
             broken: AtomicBool::new(false),
+            codes_from: tuning.codes_from.unwrap_or(encode::CODES_FROM),
         })
+    }
+
+    /// Commits, and before that makes the codes that are due.
+    fn commit(&self) -> Result<u64> {
+        let mut txn = self.store.txn()?;
+        if txn.is_changed() {
+            self.encode(&mut txn, &[], true, default_threads())?;
+            self.renew_entries(&mut txn, false)?;
+        }
+        txn.commit()
     }
 
     /// Runs a write. One that fails half-way through its own bookkeeping leaves a transaction that can only be

@@ -5,9 +5,11 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Effort, Neighbor, NodeId, Walk};
+use crate::index::coded::Coded;
 use crate::index::insert::check_vector;
 use crate::index::options::{EXACT_BELOW, IdType, Metric, SearchOptions};
 use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, Unread, VectorPoint};
+use crate::index::stages::{Plan, StageScratch, Stages};
 use crate::index::{Id, Inner, ids, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, View};
@@ -53,6 +55,7 @@ impl Hits {
 #[derive(Default)]
 pub(crate) struct Scratch {
     walk: Walk,
+    stages: StageScratch,
     found: Vec<Neighbor>,
 }
 
@@ -63,6 +66,7 @@ struct Job<'a, M> {
     options: &'a SearchOptions,
     ef: usize,
     exact: bool,
+    metric: Metric,
     scratch: &'a mut Scratch,
     measure: std::marker::PhantomData<M>,
 }
@@ -110,7 +114,8 @@ impl Inner {
         let cost = view.node_count() as usize * query.len();
         let exact = options.exact || cost <= EXACT_BELOW || options.k as u64 >= view.live_count();
         let measure = std::marker::PhantomData::<M>;
-        kernels::dispatch(Job { view, query, options, ef, exact, scratch, measure })
+        let metric = self.metric;
+        kernels::dispatch(Job { view, query, options, ef, exact, metric, scratch, measure })
     }
 
     fn fill(&self, view: &View, found: &[Neighbor], hits: &mut Hits) -> Result<()> {
@@ -135,19 +140,19 @@ impl<M: Measure> WithLanes for Job<'_, M> {
     type Output = Result<()>;
 
     #[inline(always)]
-    fn call<L: Lanes>(self, lanes: L) -> Result<()> {
+    fn call<L: Lanes>(mut self, lanes: L) -> Result<()> {
         let rows = self.view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
         let failed = Unread::default();
         let point = VectorPoint::<L, M>::new(lanes, rows, self.query, &failed);
-        let Scratch { walk, found } = self.scratch;
-        found.clear();
+        self.scratch.found.clear();
         let radius = self.options.radius.map_or(f32::INFINITY, M::begin);
         if self.exact {
-            scan(self.view, &point, self.options.k, found)?;
+            scan(self.view, &point, self.options.k, &mut self.scratch.found)?;
         } else {
-            graph_search(self.view, &point, self.options.k, self.ef, walk, found)?;
+            self.walk(lanes, &point, &failed)?;
         }
         failed.outcome()?;
+        let found = &mut self.scratch.found;
         for neighbor in found.iter_mut() {
             neighbor.distance = point.exact(neighbor.node);
         }
@@ -158,44 +163,70 @@ impl<M: Measure> WithLanes for Job<'_, M> {
     }
 }
 
-/// Walks with a growing pool until `k` live results are found, or everything reachable has been seen.
+impl<M: Measure> Job<'_, M> {
+    /// Walks with a growing pool until `k` live results are found, or everything reachable has been seen.
+    #[inline(always)]
+    fn walk<L: Lanes>(&mut self, lanes: L, point: &VectorPoint<'_, L, M>, failed: &Unread) -> Result<()> {
+        let (view, k) = (self.view, self.options.k);
+        let Scratch { walk, stages, found } = &mut *self.scratch;
+        // In this order: the count that is loaded after the entry point reaches past it.
+        let Some(entry) = view.entry() else { return Ok(()) };
+        let count = view.node_count();
+        let coded = match Coded::of(view, self.metric, count)? {
+            Some(coded) => Some(Stages { lanes, view, coded, point, failed, count, entry, k }),
+            None => None,
+        };
+        if let Some(coded) = &coded {
+            coded.prepare(self.query, stages);
+        }
+        let mut ef = self.ef;
+        loop {
+            match &coded {
+                Some(coded) => {
+                    let has_second = coded.coded.four.is_some() && coded.coded.eight.is_some();
+                    coded.run(Plan::of(k, ef, has_second), walk, stages, found)?;
+                }
+                None => walk_vectors(view, point, entry, count, k, ef, walk, found)?,
+            }
+            if found.len() >= k.min(view.live_count() as usize) {
+                return Ok(());
+            }
+            // Tombstones took the places: look wider, and scan once a scan is no dearer.
+            ef = ef.saturating_mul(4);
+            if ef >= count as usize / 4 {
+                found.clear();
+                return scan(view, point, k, found);
+            }
+        }
+    }
+}
+
+/// The nearest live nodes that one walk over the vectors finds.
 #[inline(always)]
-fn graph_search<L: Lanes, M: Measure>(
+#[expect(clippy::too_many_arguments, reason = "what it reads, each on its own")]
+fn walk_vectors<L: Lanes, M: Measure>(
     view: &View,
     point: &VectorPoint<'_, L, M>,
+    entry: (NodeId, u8),
+    count: u32,
     k: usize,
     ef: usize,
     walk: &mut Walk,
     found: &mut Vec<Neighbor>,
 ) -> Result<()> {
     let lists = ListsView::new(view);
-    // In this order: the count that is loaded after the entry point reaches past it.
-    let Some(entry) = view.entry() else { return Ok(()) };
-    let count = view.node_count();
-    let mut ef = ef;
-    loop {
-        let nearest = walk.search(point, &lists, entry, count, Effort::of(ef));
-        lists.outcome()?;
-        found.clear();
-        let wanted = k.min(view.live_count() as usize);
-        for neighbor in nearest {
-            if found.len() == k {
-                break;
-            }
-            if nodes::is_live(view, neighbor.node)? {
-                found.push(*neighbor);
-            }
+    let nearest = walk.search(point, &lists, entry, count, Effort::of(ef));
+    lists.outcome()?;
+    found.clear();
+    for neighbor in nearest {
+        if found.len() == k {
+            break;
         }
-        if found.len() >= wanted {
-            return Ok(());
-        }
-        // Tombstones took the places: look wider, and scan once a scan is no dearer.
-        ef = ef.saturating_mul(4);
-        if ef >= count as usize / 4 {
-            found.clear();
-            return scan(view, point, k, found);
+        if nodes::is_live(view, neighbor.node)? {
+            found.push(*neighbor);
         }
     }
+    Ok(())
 }
 
 /// The exact `k` nearest live nodes, by a scan in node order.
@@ -225,7 +256,7 @@ fn scan<L: Lanes, M: Measure>(
 }
 
 /// Keeps the `k` smallest in `heap`, the largest of them first.
-fn offer(heap: &mut Vec<Neighbor>, k: usize, neighbor: Neighbor) {
+pub(crate) fn offer(heap: &mut Vec<Neighbor>, k: usize, neighbor: Neighbor) {
     if heap.len() < k {
         heap.push(neighbor);
         let mut child = heap.len() - 1;

@@ -114,7 +114,7 @@ pub(crate) struct Unread(OnceLock<Error>);
 
 impl Unread {
     #[inline(always)]
-    fn note<T>(&self, outcome: Result<T>) -> Option<T> {
+    pub(crate) fn note<T>(&self, outcome: Result<T>) -> Option<T> {
         match outcome {
             Ok(value) => Some(value),
             Err(error) => {
@@ -324,6 +324,13 @@ impl<'a, L: Lanes, M: Measure> VectorSpace<'a, L, M> {
         })
     }
 
+    /// The vector of a node; empty when it cannot be read, and the call fails at its end.
+    #[inline(always)]
+    pub(crate) fn vector(&self, node: NodeId) -> &'a [f32] {
+        let row = self.failed.note(self.rows.get(node as usize)).map_or(&[][..], kernels::f32s);
+        row.get(..self.dimensions).unwrap_or(&[])
+    }
+
     /// The error of a row that read as infinitely far, if there was one.
     pub(crate) fn outcome(&self) -> Result<()> {
         self.failed.outcome()
@@ -331,7 +338,7 @@ impl<'a, L: Lanes, M: Measure> VectorSpace<'a, L, M> {
 }
 
 /// Graph work as kernel work.
-struct Enter<W>(W);
+pub(crate) struct Enter<W>(pub(crate) W);
 
 impl<W: graph::Work> WithLanes for Enter<W> {
     type Output = W::Output;
@@ -361,9 +368,7 @@ impl<L: Lanes, M: Measure> graph::Space for VectorSpace<'_, L, M> {
 
     #[inline(always)]
     fn point(&self, node: NodeId) -> VectorPoint<'_, L, M> {
-        let row = self.failed.note(self.rows.get(node as usize)).map_or(&[][..], kernels::f32s);
-        let query = row.get(..self.dimensions).unwrap_or(&[]);
-        VectorPoint::new(self.lanes, self.rows, query, &self.failed)
+        VectorPoint::new(self.lanes, self.rows, self.vector(node), &self.failed)
     }
 
     #[inline(always)]

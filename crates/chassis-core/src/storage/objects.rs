@@ -1,8 +1,10 @@
 //! The two forms of an object as readers use them: pages by number, rows by number.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::Form;
 use crate::storage::mmap::Page;
 use crate::storage::units::Units;
@@ -57,12 +59,30 @@ pub struct Rows {
     len: AtomicU64,
     stride: usize,
     shift: u32,
+    memo: Memo,
 }
+
+/// What was made of an object once, for all views that have it.
+type Memo = Arc<OnceLock<Box<dyn Any + Send + Sync>>>;
 
 impl Rows {
     pub(crate) fn new(units: Units) -> Rows {
         let (stride, shift) = (units.descriptor.stride as usize, units.descriptor.chunk_shift as u32);
-        Rows { len: AtomicU64::new(units.descriptor.rows), units, stride, shift }
+        Rows { len: AtomicU64::new(units.descriptor.rows), units, stride, shift, memo: Memo::default() }
+    }
+
+    /// What `make` makes of these rows, made once. For objects whose rows do not change after they are first read:
+    /// a transaction replaces them whole.
+    pub fn memo<T: Send + Sync + 'static>(&self, make: impl FnOnce(&Rows) -> Result<T>) -> Result<&T> {
+        let made = match self.memo.get() {
+            Some(made) => made,
+            None => {
+                let made = Box::new(make(self)?);
+                self.memo.get_or_init(|| made)
+            }
+        };
+        let other = || Error::new(ErrorKind::Internal, "two kinds of things are made of one object");
+        made.downcast_ref().ok_or_else(other)
     }
 
     /// What the catalog says of the object.
@@ -224,10 +244,18 @@ impl Object {
                 Object::Pages(pages)
             }
             Object::Rows(old) => {
-                let rows = Rows::new(old.units.grown(capacity));
+                let rows = Rows { memo: old.memo.clone(), ..Rows::new(old.units.grown(capacity)) };
                 rows.set_len(old.len() as u64);
                 Object::Rows(rows)
             }
+        }
+    }
+
+    /// The object of a later commit, in which it was not replaced.
+    pub(crate) fn advanced(&self, units: Units) -> Object {
+        match (self, Object::new(units)) {
+            (Object::Rows(old), Object::Rows(new)) => Object::Rows(Rows { memo: old.memo.clone(), ..new }),
+            (_, other) => other,
         }
     }
 

@@ -8,6 +8,8 @@ pub struct OpenTuning {
     pub fanout: Option<u16>,
     /// Bytes of a chunk of rows (stored at creation).
     pub chunk_bytes: Option<u32>,
+    /// Rows from which an index has codes.
+    pub codes_from: Option<usize>,
     /// The protection to leave out.
     pub bug: Option<Bug>,
 }

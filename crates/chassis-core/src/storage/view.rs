@@ -126,7 +126,7 @@ impl View {
                 Some(change) => units.advanced(change.descriptor.clone(), meta.blocks, &change.levels),
                 None => units.advanced(units.descriptor.clone(), meta.blocks, &[]),
             };
-            (kind, Object::new(units))
+            (kind, object.advanced(units))
         };
         let objects = self.objects.iter().map(advance).collect();
         View::assemble(self.header.clone(), meta, objects, pin)

@@ -21,7 +21,7 @@ struct Place {
 
 impl Place {
     fn new() -> Place {
-        Place::with(OpenTuning { fanout: Some(2), chunk_bytes: Some(256), bug: None })
+        Place::with(OpenTuning { fanout: Some(2), chunk_bytes: Some(256), ..OpenTuning::default() })
     }
 
     fn with(tuning: OpenTuning) -> Place {

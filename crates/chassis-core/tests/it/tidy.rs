@@ -40,9 +40,10 @@ fn may_name(layer: &str) -> &'static [&'static str] {
         "format" => &["format", "error"],
         "storage" => &["storage", "format", "error"],
         "kernels" => &["kernels", "error"],
+        "codes" => &["codes", "kernels", "format", "error"],
         "graph" => &["graph", "error"],
         "recovery" => &["recovery", "storage", "format", "error"],
-        _ => &["index", "graph", "kernels", "recovery", "storage", "format", "error"],
+        _ => &["index", "graph", "codes", "kernels", "recovery", "storage", "format", "error"],
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Workload {
 use Step::*;
 
 fn spec() -> Spec {
-    let tuning = OpenTuning { fanout: Some(4), chunk_bytes: Some(256), bug: None };
+    let tuning = OpenTuning { fanout: Some(4), chunk_bytes: Some(256), ..OpenTuning::default() };
     Spec { dimensions: 3, m: 2, m0: 4, id_type: IdType::Integer, payloads: false, tuning }
 }
 

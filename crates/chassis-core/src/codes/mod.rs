@@ -1,0 +1,170 @@
+//! Codes: short stand-ins for vectors, and estimates of distances from them.
+//!
+//! A walk looks at hundreds of vectors and keeps ten. It runs over codes of 4 bits a component (one or two cache
+//! lines a vector), the nearest are measured again by codes of 8 bits, and only about the results themselves by the
+//! stored vectors: what is returned is exact.
+//!
+//! | file | part |
+//! |---|---|
+//! | `fit` | the model: a mean and a matrix, from a sample |
+//! | `subspace` | orthonormal rows: random ones, and those a sample spreads most in |
+//! | `encode` | a vector as its records |
+//! | `query` | a query in the form records are compared with |
+//!
+//! # The estimate
+//!
+//! With the mean `mu`, a matrix `W` of orthonormal rows and `y = W (x - mu)`, a record holds `u`, which is `y` in
+//! units of a step, rounded, and two factors: `a = |y|^2 / <y, u>` and `bias = |x - mu|^2 / 2`. Then `a <v, u>` with
+//! `v = W (q - mu)` estimates `<q - mu, x - mu>`: `a` makes up for what rounding does to the length along `y`, so
+//! the estimate is unbiased when the error is as likely to point anywhere else, which the random rotation in `W`
+//! sees to. (The same estimator as RaBitQ's, Gao and Long 2024, with a uniform grid in place of signs.)
+//!
+//! Every geometry is then a query's own two numbers away from `bias - a <v, u>`:
+//!
+//! | geometry | distance | base | factor |
+//! |---|---|---|---|
+//! | Euclidean | `abs(q - x)^2` | `abs(q - mu)^2` | 2 |
+//! | unit vectors | `1 - <q, x>` | `abs(q - mu)^2 / 2` | 1 |
+//! | inner product | `-<q, x>` | `-<q, mu>` | 1, with `v = W q` and no bias |
+//!
+//! # Same bytes everywhere
+//!
+//! Products are those of `kernels`, whose order of summation is fixed; all else here is plain arithmetic and square
+//! roots, one thread at a time. No function of a math library is called: they differ between systems.
+
+mod encode;
+mod fit;
+mod query;
+mod subspace;
+
+use crate::error::{Error, Result};
+use crate::format::derived::codes::{Bits, Codes};
+use crate::format::derived::model::{Model, ModelHeader, ModelKind, encode as encode_model};
+use crate::kernels::Lanes;
+
+pub use encode::EncodeScratch;
+pub use fit::{fit, sample_rows};
+pub use query::{Prepared, Values};
+
+/// How the vectors are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Geometry {
+    /// Squared distance.
+    Euclidean,
+    /// One minus the cosine: vectors count as if they had length one.
+    Unit,
+    /// Minus the inner product.
+    Inner,
+}
+
+/// Which codes are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Codes of 4 bits over the components of the matrix.
+    pub four: bool,
+    /// Codes of 8 bits over the whole vector.
+    pub eight: bool,
+}
+
+/// The mean and the matrix, ready for use.
+pub struct Codec {
+    geometry: Geometry,
+    header: ModelHeader,
+    mean: Vec<f32>,
+    /// `components` rows of `dimensions` values.
+    matrix: Vec<f32>,
+    /// The matrix for queries, when it projects.
+    small: Option<query::SmallMatrix>,
+}
+
+impl Codec {
+    /// Takes a model that was fitted, or one read back.
+    ///
+    /// # Errors
+    /// `Corrupt` when lengths do not fit.
+    pub fn new(geometry: Geometry, header: ModelHeader, mean: Vec<f32>, matrix: Vec<f32>) -> Result<Codec> {
+        let dimensions = header.dimensions as usize;
+        let fits = mean.len() == dimensions && matrix.len() == dimensions * header.components as usize;
+        if dimensions == 0 || !fits {
+            return Err(Error::corrupt("the lengths of a model"));
+        }
+        let projects = (1..header.dimensions).contains(&header.components);
+        let small = projects.then(|| query::SmallMatrix::new(&matrix, dimensions));
+        Ok(Codec { geometry, header, mean, matrix, small })
+    }
+
+    /// Reads a model back from the rows of its object.
+    ///
+    /// # Errors
+    /// `Corrupt`, `UnsupportedVersion`.
+    pub fn decode(bytes: &[u8], geometry: Geometry, dimensions: u32) -> Result<Codec> {
+        let model = Model::decode(bytes, dimensions)?;
+        let matrix = (0..model.header.components as usize).flat_map(|i| model.matrix_row(i)).collect();
+        Codec::new(geometry, model.header, model.mean().collect(), matrix)
+    }
+
+    /// The rows of the model's object, back to back.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        encode_model(&self.header, &self.mean, &self.matrix)
+    }
+
+    /// What the model is.
+    pub fn header(&self) -> &ModelHeader {
+        &self.header
+    }
+
+    /// Whether codes of 4 bits leave something out, so that a second stage is worth its bytes.
+    pub fn projects(&self) -> bool {
+        self.small.is_some()
+    }
+
+    /// The layout of the records of one kind. Objects are told apart by the model's generation.
+    pub fn layout(&self, bits: Bits) -> Codes {
+        let header = &self.header;
+        let components = if bits == Bits::Four { header.components } else { header.dimensions };
+        Codes::new(bits, components, 0, header.generation, header.generation as u16)
+    }
+
+    /// Whether there can be codes of this kind.
+    pub fn has(&self, bits: Bits) -> bool {
+        bits == Bits::Eight || self.header.kind == ModelKind::Principal
+    }
+
+    /// A vector as the model sees it: scaled to length one where only its direction counts, and centered unless
+    /// `raw`. Says what it was scaled by.
+    #[inline(always)]
+    fn center<L: Lanes>(&self, lanes: L, vector: &[f32], raw: bool, out: &mut Vec<f32>) {
+        let scale = match self.geometry {
+            Geometry::Unit => 1.0 / lanes.dot(vector, vector).sqrt(),
+            _ => 1.0,
+        };
+        out.clear();
+        if raw {
+            out.extend_from_slice(vector);
+            return;
+        }
+        out.reserve(vector.len());
+        for (value, mean) in vector.iter().zip(&self.mean) {
+            out.push(value * scale - mean);
+        }
+    }
+}
+
+/// Products of every row of a matrix with one vector.
+#[inline(always)]
+fn project<L: Lanes>(lanes: L, matrix: &[f32], vector: &[f32], out: &mut Vec<f32>) {
+    out.clear();
+    let dimensions = vector.len();
+    let fours = matrix.chunks_exact(4 * dimensions);
+    let rest = fours.remainder();
+    for four in fours {
+        let ((a, b), (c, d)) = {
+            let (front, back) = four.split_at(2 * dimensions);
+            (front.split_at(dimensions), back.split_at(dimensions))
+        };
+        out.extend_from_slice(&lanes.dot_4(vector, [a, b, c, d]));
+    }
+    for row in rest.chunks_exact(dimensions) {
+        out.push(lanes.dot(vector, row));
+    }
+}

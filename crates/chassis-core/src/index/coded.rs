@@ -1,0 +1,256 @@
+//! The codes of a view as the graph's traits: [`CodePoint`] over records, [`CodeSpace`] for building.
+//!
+//! A view may have codes of 4 bits, of 8 bits, both, or none (see `codes`); none are made for few rows. What a walk
+//! runs over is decided here, once a search.
+
+use std::marker::PhantomData;
+
+use crate::codes::{Codec, Geometry, Prepared};
+use crate::error::{ErrorKind, Result};
+use crate::format::derived::codes::{Bits, Codes};
+use crate::format::derived::entries::Entries;
+use crate::graph::{self, Neighbor, NodeId};
+use crate::index::Metric;
+use crate::index::space::{Enter, Measure, Unread, VectorPoint, VectorSpace};
+use crate::kernels::Lanes;
+use crate::storage::{Kind, Rows, View};
+
+/// How the codes see vectors of a metric.
+pub(crate) fn geometry(metric: Metric) -> Geometry {
+    match metric {
+        Metric::L2 => Geometry::Euclidean,
+        Metric::Ip => Geometry::Inner,
+        Metric::Cosine => Geometry::Unit,
+    }
+}
+
+/// The codes of a view, whole for its first nodes.
+#[derive(Clone, Copy)]
+pub(crate) struct Coded<'a> {
+    pub(crate) codec: &'a Codec,
+    pub(crate) four: Option<&'a Rows>,
+    pub(crate) eight: Option<&'a Rows>,
+}
+
+impl<'a> Coded<'a> {
+    /// The codes that stand for each of the first `count` nodes, if there are such. What a later release may have
+    /// written in a layout of its own counts as absent: the vectors are there.
+    pub(crate) fn of(view: &'a View, metric: Metric, count: u32) -> Result<Option<Coded<'a>>> {
+        let Some(codec) = codec(view, metric)? else { return Ok(None) };
+        let rows = |bits: Bits| {
+            let rows = view.rows(bits.kind()).filter(|rows| rows.len() >= count as usize)?;
+            let stored = Codes::from_descriptor(rows.descriptor(), view.header().dimensions).ok()?;
+            (codec.has(bits) && stored == codec.layout(bits)).then_some(rows)
+        };
+        let coded = Coded { codec, four: rows(Bits::Four), eight: rows(Bits::Eight) };
+        Ok((coded.four.is_some() || coded.eight.is_some()).then_some(coded))
+    }
+}
+
+/// The model of a view.
+pub(crate) fn codec(view: &View, metric: Metric) -> Result<Option<&Codec>> {
+    let Some(model) = view.rows(Kind::Model) else { return Ok(None) };
+    let decode = |rows: &Rows| {
+        let mut bytes = Vec::new();
+        for n in 0..rows.len() {
+            bytes.extend_from_slice(rows.get_verified(n)?);
+        }
+        match Codec::decode(&bytes, geometry(metric), view.header().dimensions) {
+            Err(e) if e.kind() == ErrorKind::UnsupportedVersion => Ok(None),
+            codec => codec.map(Some),
+        }
+    };
+    Ok(model.memo(decode)?.as_ref())
+}
+
+/// A kind of records that a walk can run over.
+pub(crate) trait Stage: Copy + Send + Sync + 'static {
+    const BITS: Bits;
+    /// Estimates from four records; see `codes`.
+    fn estimates<L: Lanes>(lanes: L, query: &Prepared, records: [&[u8]; 4]) -> [f32; 4];
+}
+
+/// Records of 4 bits a component.
+#[derive(Clone, Copy)]
+pub(crate) struct Four;
+/// Records of 8 bits a component.
+#[derive(Clone, Copy)]
+pub(crate) struct Eight;
+
+impl Stage for Four {
+    const BITS: Bits = Bits::Four;
+    #[inline(always)]
+    fn estimates<L: Lanes>(lanes: L, query: &Prepared, records: [&[u8]; 4]) -> [f32; 4] {
+        lanes.estimate_4bit(query.four.query(), records)
+    }
+}
+
+impl Stage for Eight {
+    const BITS: Bits = Bits::Eight;
+    #[inline(always)]
+    fn estimates<L: Lanes>(lanes: L, query: &Prepared, records: [&[u8]; 4]) -> [f32; 4] {
+        lanes.estimate_8bit(query.eight.query(), records)
+    }
+}
+
+/// Bytes of records to ask for ahead of the one being scored, between a few records and many.
+const AHEAD_BYTES: usize = 2 * 1024;
+
+/// One query against the records of one kind.
+pub(crate) struct CodePoint<'a, L: Lanes, S: Stage> {
+    lanes: L,
+    rows: &'a Rows,
+    query: &'a Prepared,
+    failed: &'a Unread,
+    stage: PhantomData<S>,
+}
+
+impl<'a, L: Lanes, S: Stage> CodePoint<'a, L, S> {
+    /// A query prepared for records of this kind; `failed` is set when a record cannot be read.
+    #[inline(always)]
+    pub(crate) fn new(lanes: L, rows: &'a Rows, query: &'a Prepared, failed: &'a Unread) -> Self {
+        CodePoint { lanes, rows, query, failed, stage: PhantomData }
+    }
+
+    #[inline(always)]
+    fn record(&self, node: NodeId) -> Option<&'a [u8]> {
+        match self.rows.row(node as usize) {
+            Some(record) => Some(record),
+            None => self.touch(node),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn touch(&self, node: NodeId) -> Option<&'a [u8]> {
+        self.failed.note(self.rows.get(node as usize))
+    }
+
+    #[inline(always)]
+    fn distances(&self, records: [&[u8]; 4]) -> [f32; 4] {
+        let Prepared { base, factor, .. } = *self.query;
+        let [a, b, c, d] = S::estimates(self.lanes, self.query, records);
+        [base + factor * a, base + factor * b, base + factor * c, base + factor * d]
+    }
+
+    /// The nodes of the entry block with their distances, appended.
+    #[inline(always)]
+    pub(crate) fn measure_entries(&self, block: &EntryBlock, out: &mut Vec<Neighbor>) {
+        for (nodes, four) in block.nodes.chunks(4).zip(block.records.chunks(4 * block.stride)) {
+            let last = four.len() / block.stride - 1;
+            let mut records = [four; 4];
+            for (i, record) in records.iter_mut().enumerate() {
+                *record = &four[i.min(last) * block.stride..][..block.stride];
+            }
+            let distances = self.distances(records);
+            for (node, distance) in nodes.iter().zip(distances) {
+                out.push(Neighbor { distance, node: *node });
+            }
+        }
+    }
+}
+
+impl<L: Lanes, S: Stage> graph::Point for CodePoint<'_, L, S> {
+    #[inline(always)]
+    fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
+        let found =
+            [self.record(nodes[0]), self.record(nodes[1]), self.record(nodes[2]), self.record(nodes[3])];
+        if let [Some(a), Some(b), Some(c), Some(d)] = found {
+            return self.distances([a, b, c, d]);
+        }
+        // The call fails at its end; until then what cannot be read is as far as can be.
+        [f32::INFINITY; 4]
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, node: NodeId) {
+        if let Some(record) = self.rows.row(node as usize) {
+            self.lanes.prefetch(record);
+        }
+    }
+
+    #[inline(always)]
+    fn lookahead(&self) -> usize {
+        (AHEAD_BYTES / self.rows.stride().max(1)).clamp(8, 32)
+    }
+}
+
+/// All nodes of a view, found by their codes and measured by their vectors.
+pub(crate) struct CodeSpace<'a, L: Lanes, M: Measure, S: Stage> {
+    vectors: VectorSpace<'a, L, M>,
+    lanes: L,
+    codec: &'a Codec,
+    rows: &'a Rows,
+    failed: Unread,
+    stage: PhantomData<S>,
+}
+
+impl<'a, L: Lanes, M: Measure, S: Stage> CodeSpace<'a, L, M, S> {
+    pub(crate) fn new(lanes: L, view: &'a View, codec: &'a Codec, rows: &'a Rows) -> Result<Self> {
+        let vectors = VectorSpace::new(lanes, view)?;
+        Ok(CodeSpace { vectors, lanes, codec, rows, failed: Unread::default(), stage: PhantomData })
+    }
+
+    /// The error of something that read as infinitely far, if there was one.
+    pub(crate) fn outcome(&self) -> Result<()> {
+        self.vectors.outcome().and_then(|()| self.failed.outcome())
+    }
+}
+
+impl<L: Lanes, M: Measure, S: Stage> graph::Space for CodeSpace<'_, L, M, S> {
+    const ESTIMATES: bool = true;
+    type Point<'p>
+        = VectorPoint<'p, L, M>
+    where
+        Self: 'p;
+    type Buffer = Prepared;
+    type Guide<'p>
+        = CodePoint<'p, L, S>
+    where
+        Self: 'p;
+
+    #[inline(always)]
+    fn point(&self, node: NodeId) -> VectorPoint<'_, L, M> {
+        self.vectors.point(node)
+    }
+
+    #[inline(always)]
+    fn guide<'p>(&'p self, node: NodeId, buffer: &'p mut Prepared) -> CodePoint<'p, L, S> {
+        let query = self.vectors.vector(node);
+        self.codec.prepare(self.lanes, query, S::BITS == Bits::Four, S::BITS == Bits::Eight, buffer);
+        CodePoint::new(self.lanes, self.rows, buffer, &self.failed)
+    }
+
+    #[inline(always)]
+    fn enter<W: graph::Work>(&self, work: W) -> W::Output {
+        self.lanes.run(Enter(work))
+    }
+}
+
+/// The entry block of a view, checked.
+pub(crate) struct EntryBlock {
+    pub(crate) nodes: Vec<NodeId>,
+    records: Vec<u8>,
+    stride: usize,
+}
+
+/// Nodes a walk may start from without a way down through the layers, when there are some for these codes. A block
+/// that names a node past `count`, as a search that began before it was written would see it, counts as absent.
+pub(crate) fn entry_block<'a>(view: &'a View, layout: &Codes, count: u32) -> Result<Option<&'a EntryBlock>> {
+    let Some(rows) = view.rows(Kind::EntryBlock) else { return Ok(None) };
+    let decode = |rows: &Rows| {
+        let bytes = rows.get_verified(0)?;
+        let entries = match Entries::decode(bytes, u32::MAX, layout.stride) {
+            Err(e) if e.kind() == ErrorKind::UnsupportedVersion => return Ok(None),
+            entries => entries?,
+        };
+        if entries.code_generation != layout.generation {
+            return Ok(None);
+        }
+        let mut records = Vec::with_capacity(entries.count() * layout.stride as usize);
+        (0..entries.count()).filter_map(|i| entries.record(i)).for_each(|r| records.extend_from_slice(r));
+        Ok(Some(EntryBlock { nodes: entries.nodes().collect(), records, stride: layout.stride as usize }))
+    };
+    let block = rows.memo(decode)?.as_ref();
+    Ok(block.filter(|block| block.stride == layout.stride as usize && block.nodes.iter().all(|n| *n < count)))
+}
