@@ -160,17 +160,30 @@ impl Walk {
     ) -> &[Neighbor] {
         self.nearest.clear();
         if entry.0 < count {
-            let top = self.first(point, entry.0);
-            let mut start = top;
-            for layer in (1..=entry.1).rev() {
-                start = self.descend(point, lists, layer, start, count);
-            }
+            let (top, start) = self.way_down(point, lists, entry, count);
             self.search_layer(point, lists, 0, &[start], count, effort, top.distance);
         }
         &self.nearest
     }
 
-    /// [`Walk::search`] on layer 0 from nodes already measured, in place of the way down through the layers.
+    /// The entry point, and the start on layer 0 that the layers above lead to.
+    #[inline(always)]
+    pub fn way_down<P: Point, L: Lists>(
+        &mut self,
+        point: &P,
+        lists: &L,
+        entry: (NodeId, u8),
+        count: u32,
+    ) -> (Neighbor, Neighbor) {
+        let top = self.first(point, entry.0);
+        let mut start = top;
+        for layer in (1..=entry.1).rev() {
+            start = self.descend(point, lists, layer, start, count);
+        }
+        (top, start)
+    }
+
+    /// [`Walk::search`] on layer 0 from nodes already measured.
     #[inline(always)]
     pub fn search_from<P: Point, L: Lists>(
         &mut self,
@@ -297,12 +310,44 @@ fn run<P: Point, L: Lists, Q: Pool>(
 ) {
     let Some(&first) = starts.iter().min() else { return pool.reset(effort.ef, far, far) };
     met.visited.insert(first.node);
-    read(met, point, list(lists, layer, first.node), effort);
-    let distances = met.batch.distances[..met.batch.len.min(SLOTS)].iter().copied();
+    let (mut from, mut limit, mut is_open) = (first, f32::INFINITY, false);
+    loop {
+        read(met, point, list(lists, layer, from.node), effort);
+        if !is_open {
+            is_open = true;
+            open(met, pool, starts, first, effort, far);
+        }
+        offer(pool, &met.batch, lists, layer, limit);
+        limit = limit_of(effort.stop, pool);
+        match pool.pop() {
+            Some(next) if next.distance <= limit => from = next,
+            _ => return,
+        }
+        if layer == 0
+            && let Some(next) = pool.peek()
+        {
+            lists.prefetch(next);
+        }
+    }
+}
+
+/// Makes the pool: the starts are in it, `first` among them and popped.
+#[inline(always)]
+fn open<Q: Pool>(
+    met: &mut Met,
+    pool: &mut Q,
+    starts: &[Neighbor],
+    first: Neighbor,
+    effort: Effort,
+    far: f32,
+) {
     let (mut smallest, mut largest) = (first.distance, far);
-    for distance in distances.chain(starts.iter().map(|start| start.distance)) {
-        smallest = smallest.min(distance);
-        largest = largest.max(distance);
+    for distance in &met.batch.distances[..met.batch.len.min(SLOTS)] {
+        smallest = smallest.min(*distance);
+        largest = largest.max(*distance);
+    }
+    for start in starts {
+        largest = largest.max(start.distance);
     }
     pool.reset(effort.ef, smallest, largest);
     if let Some(stop) = effort.stop {
@@ -314,21 +359,6 @@ fn run<P: Point, L: Lists, Q: Pool>(
         if met.visited.insert(start.node) {
             pool.push(*start);
         }
-    }
-    offer(pool, &met.batch, lists, layer, f32::INFINITY);
-    let mut limit = limit_of(effort.stop, pool);
-    while let Some(from) = pool.pop() {
-        if from.distance > limit {
-            return;
-        }
-        if layer == 0
-            && let Some(next) = pool.peek()
-        {
-            lists.prefetch(next);
-        }
-        read(met, point, list(lists, layer, from.node), effort);
-        offer(pool, &met.batch, lists, layer, limit);
-        limit = limit_of(effort.stop, pool);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::format::derived::codes::{Bits, Codes};
 use crate::format::derived::entries::Entries;
 use crate::graph::{self, Neighbor, NodeId};
 use crate::index::Metric;
-use crate::index::space::{Enter, Measure, Unread, VectorPoint, VectorSpace};
+use crate::index::space::{Enter, Unread, VectorPoint, VectorSpace};
 use crate::kernels::Lanes;
 use crate::storage::{Kind, Rows, View};
 
@@ -176,8 +176,8 @@ impl<L: Lanes, S: Stage> graph::Point for CodePoint<'_, L, S> {
 }
 
 /// All nodes of a view, found by their codes and measured by their vectors.
-pub(crate) struct CodeSpace<'a, L: Lanes, M: Measure, S: Stage> {
-    vectors: VectorSpace<'a, L, M>,
+pub(crate) struct CodeSpace<'a, L: Lanes, S: Stage> {
+    vectors: VectorSpace<'a, L>,
     lanes: L,
     codec: &'a Codec,
     rows: &'a Rows,
@@ -185,9 +185,15 @@ pub(crate) struct CodeSpace<'a, L: Lanes, M: Measure, S: Stage> {
     stage: PhantomData<S>,
 }
 
-impl<'a, L: Lanes, M: Measure, S: Stage> CodeSpace<'a, L, M, S> {
-    pub(crate) fn new(lanes: L, view: &'a View, codec: &'a Codec, rows: &'a Rows) -> Result<Self> {
-        let vectors = VectorSpace::new(lanes, view)?;
+impl<'a, L: Lanes, S: Stage> CodeSpace<'a, L, S> {
+    pub(crate) fn new(
+        lanes: L,
+        metric: Metric,
+        view: &'a View,
+        codec: &'a Codec,
+        rows: &'a Rows,
+    ) -> Result<Self> {
+        let vectors = VectorSpace::new(lanes, metric, view)?;
         Ok(CodeSpace { vectors, lanes, codec, rows, failed: Unread::default(), stage: PhantomData })
     }
 
@@ -197,10 +203,10 @@ impl<'a, L: Lanes, M: Measure, S: Stage> CodeSpace<'a, L, M, S> {
     }
 }
 
-impl<L: Lanes, M: Measure, S: Stage> graph::Space for CodeSpace<'_, L, M, S> {
+impl<L: Lanes, S: Stage> graph::Space for CodeSpace<'_, L, S> {
     const ESTIMATES: bool = true;
     type Point<'p>
-        = VectorPoint<'p, L, M>
+        = VectorPoint<'p, L>
     where
         Self: 'p;
     type Buffer = Prepared;
@@ -210,7 +216,7 @@ impl<L: Lanes, M: Measure, S: Stage> graph::Space for CodeSpace<'_, L, M, S> {
         Self: 'p;
 
     #[inline(always)]
-    fn point(&self, node: NodeId) -> VectorPoint<'_, L, M> {
+    fn point(&self, node: NodeId) -> VectorPoint<'_, L> {
         self.vectors.point(node)
     }
 

@@ -16,7 +16,7 @@ use crate::index::coded::{CodeSpace, Coded, Eight, Four, Stage};
 use crate::index::encode::show_codes;
 use crate::index::nodes::{self, Record};
 use crate::index::options::{BatchOptions, IdType, MAX_PAYLOAD, Metric};
-use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, VectorSpace};
+use crate::index::space::{ListsView, VectorSpace};
 use crate::index::{Id, Inner, ids};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Published, Rows, Txn, View, ids as tree};
@@ -134,40 +134,17 @@ impl Inner {
     }
 
     fn link(&self, txn: &mut Txn<'_>, task: Task, threads: usize) -> Result<Option<(NodeId, u8)>> {
-        match self.metric {
-            Metric::L2 => self.link_by::<L2>(txn, task, threads),
-            Metric::Ip => self.link_by::<Ip>(txn, task, threads),
-            Metric::Cosine => self.link_by::<Cosine>(txn, task, threads),
-        }
-    }
-
-    fn link_by<M: Measure>(
-        &self,
-        txn: &mut Txn<'_>,
-        task: Task,
-        threads: usize,
-    ) -> Result<Option<(NodeId, u8)>> {
-        let view = txn.view().clone();
-        let links = Links { lists: ListsView::new(&view), txn };
-        let mut scratch = self.walks.take();
-        let measure = std::marker::PhantomData::<M>;
-        let (view, params) = (&view, &self.params);
-        let after = match task {
+        let view = &txn.view().clone();
+        let count = match task {
             Task::Insert { first, count } => first + count,
             Task::Fill => view.node_count(),
         };
-        let coded = Coded::of(view, self.metric, after)?;
-        let scratch_of = &mut scratch;
-        let linked = kernels::dispatch(Link {
-            view,
-            coded,
-            links,
-            task,
-            params,
-            threads,
-            scratch: scratch_of,
-            measure,
-        });
+        let coded = Coded::of(view, self.metric, count)?;
+        let links = Links { lists: ListsView::new(view), txn };
+        let mut scratch = self.walks.take();
+        let (metric, params, scratch_of) = (self.metric, &self.params, &mut scratch);
+        let link = Link { view, metric, coded, links, task, params, threads, scratch: scratch_of };
+        let linked = kernels::dispatch(link);
         self.walks.put(scratch);
         linked
     }
@@ -183,18 +160,18 @@ enum Task {
 }
 
 /// A task with all it needs.
-struct Link<'a, 't, M> {
+struct Link<'a, 't> {
     view: &'a View,
+    metric: Metric,
     coded: Option<Coded<'a>>,
     links: Links<'a, 't>,
     task: Task,
     params: &'a graph::Params,
     threads: usize,
     scratch: &'a mut Vec<graph::BuildScratch>,
-    measure: std::marker::PhantomData<M>,
 }
 
-impl<M: Measure> WithLanes for Link<'_, '_, M> {
+impl WithLanes for Link<'_, '_> {
     type Output = Result<Option<(NodeId, u8)>>;
 
     fn call<L: Lanes>(self, lanes: L) -> Self::Output {
@@ -202,7 +179,7 @@ impl<M: Measure> WithLanes for Link<'_, '_, M> {
             Some(Coded { codec, four: Some(rows), .. }) => self.by_codes::<L, Four>(lanes, codec, rows),
             Some(Coded { codec, eight: Some(rows), .. }) => self.by_codes::<L, Eight>(lanes, codec, rows),
             _ => {
-                let space = VectorSpace::<L, M>::new(lanes, self.view)?;
+                let space = VectorSpace::<L>::new(lanes, self.metric, self.view)?;
                 let entry = self.run(&space)?;
                 space.outcome().map(|()| entry)
             }
@@ -210,14 +187,14 @@ impl<M: Measure> WithLanes for Link<'_, '_, M> {
     }
 }
 
-impl<'a, M: Measure> Link<'a, '_, M> {
+impl<'a> Link<'a, '_> {
     fn by_codes<L: Lanes, S: Stage>(
         self,
         lanes: L,
         codec: &'a Codec,
         rows: &'a Rows,
     ) -> Result<Option<(NodeId, u8)>> {
-        let space = CodeSpace::<L, M, S>::new(lanes, self.view, codec, rows)?;
+        let space = CodeSpace::<L, S>::new(lanes, self.metric, self.view, codec, rows)?;
         let entry = self.run(&space)?;
         space.outcome().map(|()| entry)
     }

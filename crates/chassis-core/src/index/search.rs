@@ -8,7 +8,7 @@ use crate::graph::{Effort, Neighbor, NodeId, Walk};
 use crate::index::coded::Coded;
 use crate::index::insert::check_vector;
 use crate::index::options::{EXACT_BELOW, IdType, Metric, SearchOptions};
-use crate::index::space::{Cosine, Ip, L2, ListsView, Measure, Unread, VectorPoint};
+use crate::index::space::{ListsView, Unread, VectorPoint};
 use crate::index::stages::{Plan, StageScratch, Stages};
 use crate::index::{Id, Inner, ids, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
@@ -60,15 +60,14 @@ pub(crate) struct Scratch {
 }
 
 /// What one search runs with.
-struct Job<'a, M> {
+struct Job<'a> {
     view: &'a View,
+    metric: Metric,
     query: &'a [f32],
     options: &'a SearchOptions,
     ef: usize,
     exact: bool,
-    metric: Metric,
     scratch: &'a mut Scratch,
-    measure: std::marker::PhantomData<M>,
 }
 
 impl Inner {
@@ -82,11 +81,7 @@ impl Inner {
             return Ok(());
         }
         let mut scratch = self.scratch.take();
-        let found = match self.metric {
-            Metric::L2 => self.run::<L2>(&view, query, options, ef, &mut scratch),
-            Metric::Ip => self.run::<Ip>(&view, query, options, ef, &mut scratch),
-            Metric::Cosine => self.run::<Cosine>(&view, query, options, ef, &mut scratch),
-        };
+        let found = self.run(&view, query, options, ef, &mut scratch);
         let filled = found.and_then(|()| self.fill(&view, &scratch.found, hits));
         self.scratch.put(scratch);
         filled
@@ -103,7 +98,7 @@ impl Inner {
         check_vector(query, self.metric, ErrorKind::InvalidQuery, || "the query".to_owned())
     }
 
-    fn run<M: Measure>(
+    fn run(
         &self,
         view: &View,
         query: &[f32],
@@ -113,9 +108,8 @@ impl Inner {
     ) -> Result<()> {
         let cost = view.node_count() as usize * query.len();
         let exact = options.exact || cost <= EXACT_BELOW || options.k as u64 >= view.live_count();
-        let measure = std::marker::PhantomData::<M>;
-        let metric = self.metric;
-        kernels::dispatch(Job { view, query, options, ef, exact, metric, scratch, measure })
+        let job = Job { view, metric: self.metric, query, options, ef, exact, scratch };
+        kernels::dispatch(job)
     }
 
     fn fill(&self, view: &View, found: &[Neighbor], hits: &mut Hits) -> Result<()> {
@@ -136,16 +130,16 @@ impl Inner {
     }
 }
 
-impl<M: Measure> WithLanes for Job<'_, M> {
+impl WithLanes for Job<'_> {
     type Output = Result<()>;
 
     #[inline(always)]
     fn call<L: Lanes>(mut self, lanes: L) -> Result<()> {
         let rows = self.view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
         let failed = Unread::default();
-        let point = VectorPoint::<L, M>::new(lanes, rows, self.query, &failed);
+        let point = VectorPoint::new(lanes, self.metric, rows, self.query, &failed);
         self.scratch.found.clear();
-        let radius = self.options.radius.map_or(f32::INFINITY, M::begin);
+        let radius = self.options.radius.map_or(f32::INFINITY, |radius| self.metric.begin(radius));
         if self.exact {
             scan(self.view, &point, self.options.k, &mut self.scratch.found)?;
         } else {
@@ -158,15 +152,15 @@ impl<M: Measure> WithLanes for Job<'_, M> {
         }
         found.sort_unstable();
         found.retain(|n| n.distance <= radius);
-        found.iter_mut().for_each(|n| n.distance = M::finish(n.distance));
+        found.iter_mut().for_each(|n| n.distance = self.metric.finish(n.distance));
         Ok(())
     }
 }
 
-impl<M: Measure> Job<'_, M> {
+impl Job<'_> {
     /// Walks with a growing pool until `k` live results are found, or everything reachable has been seen.
     #[inline(always)]
-    fn walk<L: Lanes>(&mut self, lanes: L, point: &VectorPoint<'_, L, M>, failed: &Unread) -> Result<()> {
+    fn walk<L: Lanes>(&mut self, lanes: L, point: &VectorPoint<'_, L>, failed: &Unread) -> Result<()> {
         let (view, k) = (self.view, self.options.k);
         let Scratch { walk, stages, found } = &mut *self.scratch;
         // In this order: the count that is loaded after the entry point reaches past it.
@@ -204,9 +198,9 @@ impl<M: Measure> Job<'_, M> {
 /// The nearest live nodes that one walk over the vectors finds.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "what it reads, each on its own")]
-fn walk_vectors<L: Lanes, M: Measure>(
+fn walk_vectors<L: Lanes>(
     view: &View,
-    point: &VectorPoint<'_, L, M>,
+    point: &VectorPoint<'_, L>,
     entry: (NodeId, u8),
     count: u32,
     k: usize,
@@ -231,9 +225,9 @@ fn walk_vectors<L: Lanes, M: Measure>(
 
 /// The exact `k` nearest live nodes, by a scan in node order.
 #[inline(always)]
-fn scan<L: Lanes, M: Measure>(
+fn scan<L: Lanes>(
     view: &View,
-    point: &VectorPoint<'_, L, M>,
+    point: &VectorPoint<'_, L>,
     k: usize,
     found: &mut Vec<Neighbor>,
 ) -> Result<()> {

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU32;
 use crate::error::{Error, Result};
 use crate::format::neighbors;
 use crate::graph::{self, NodeId};
-use crate::index::nodes;
+use crate::index::{Metric, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Page, Pages, Rows, View};
 
@@ -18,92 +18,67 @@ use crate::storage::{Kind, Page, Pages, Rows, View};
 const _: () = assert!(graph::NONE == neighbors::NONE);
 
 /// How a metric compares vectors. The scale is internal: squared for l2, `1 - cos`, `-dot`.
-pub(crate) trait Measure: Copy + Send + Sync + 'static {
+///
+/// The metric is looked at for each four vectors. The branch always goes the same way, and a walk, a scan and a build
+/// are compiled once for each instruction set, not once more for each metric.
+impl Metric {
     /// What is needed to know about the query beside its components.
-    fn prepare<L: Lanes>(lanes: L, query: &[f32]) -> f32;
+    #[inline(always)]
+    fn prepare<L: Lanes>(self, lanes: L, query: &[f32]) -> f32 {
+        match self {
+            Metric::Cosine => 1.0 / lanes.dot(query, query).sqrt(),
+            Metric::L2 | Metric::Ip => 0.0,
+        }
+    }
+
     /// Distance of one vector.
-    fn one<L: Lanes>(lanes: L, query: &[f32], prepared: f32, v: &[f32]) -> f32;
-    /// Distances of four vectors.
-    fn four<L: Lanes>(lanes: L, query: &[f32], prepared: f32, v: [&[f32]; 4]) -> [f32; 4];
+    #[inline(always)]
+    fn one<L: Lanes>(self, lanes: L, query: &[f32], prepared: f32, v: &[f32]) -> f32 {
+        match self {
+            Metric::L2 => lanes.l2(query, v),
+            Metric::Ip => -lanes.dot(query, v),
+            Metric::Cosine => {
+                let (dot, norm2) = lanes.cosine(query, v);
+                1.0 - dot * prepared / norm2.sqrt()
+            }
+        }
+    }
+
+    /// Distances of four vectors, each with the bits of [`Metric::one`].
+    #[inline(always)]
+    fn four<L: Lanes>(self, lanes: L, query: &[f32], prepared: f32, v: [&[f32]; 4]) -> [f32; 4] {
+        match self {
+            Metric::L2 => lanes.l2_4(query, v),
+            Metric::Ip => {
+                let [a, b, c, d] = lanes.dot_4(query, v);
+                [-a, -b, -c, -d]
+            }
+            Metric::Cosine => {
+                let (mut dot, norm2) = lanes.cosine_4(query, v);
+                for (dot, norm2) in dot.iter_mut().zip(norm2) {
+                    *dot = 1.0 - *dot * prepared / norm2.sqrt();
+                }
+                dot
+            }
+        }
+    }
+
     /// The distance users see.
-    fn finish(distance: f32) -> f32;
+    pub(crate) fn finish(self, distance: f32) -> f32 {
+        match self {
+            Metric::L2 => distance.max(0.0).sqrt(),
+            Metric::Ip => distance,
+            // Rounding may leave a cosine of equal directions just past 1.
+            Metric::Cosine => distance.clamp(0.0, 2.0),
+        }
+    }
+
     /// The internal distance for one users state.
-    fn begin(distance: f32) -> f32;
-}
-
-/// Squared Euclidean distance.
-#[derive(Clone, Copy)]
-pub(crate) struct L2;
-/// Negative inner product.
-#[derive(Clone, Copy)]
-pub(crate) struct Ip;
-/// One minus the cosine.
-#[derive(Clone, Copy)]
-pub(crate) struct Cosine;
-
-impl Measure for L2 {
-    #[inline(always)]
-    fn prepare<L: Lanes>(_: L, _: &[f32]) -> f32 {
-        0.0
-    }
-    #[inline(always)]
-    fn one<L: Lanes>(lanes: L, query: &[f32], _: f32, v: &[f32]) -> f32 {
-        lanes.l2(query, v)
-    }
-    #[inline(always)]
-    fn four<L: Lanes>(lanes: L, query: &[f32], _: f32, v: [&[f32]; 4]) -> [f32; 4] {
-        lanes.l2_4(query, v)
-    }
-    fn finish(distance: f32) -> f32 {
-        distance.max(0.0).sqrt()
-    }
-    fn begin(distance: f32) -> f32 {
-        distance.max(0.0) * distance
-    }
-}
-
-impl Measure for Ip {
-    #[inline(always)]
-    fn prepare<L: Lanes>(_: L, _: &[f32]) -> f32 {
-        0.0
-    }
-    #[inline(always)]
-    fn one<L: Lanes>(lanes: L, query: &[f32], _: f32, v: &[f32]) -> f32 {
-        -lanes.dot(query, v)
-    }
-    #[inline(always)]
-    fn four<L: Lanes>(lanes: L, query: &[f32], _: f32, v: [&[f32]; 4]) -> [f32; 4] {
-        lanes.dot_4(query, v).map(|d| -d)
-    }
-    fn finish(distance: f32) -> f32 {
-        distance
-    }
-    fn begin(distance: f32) -> f32 {
-        distance
-    }
-}
-
-impl Measure for Cosine {
-    #[inline(always)]
-    fn prepare<L: Lanes>(lanes: L, query: &[f32]) -> f32 {
-        1.0 / lanes.dot(query, query).sqrt()
-    }
-    #[inline(always)]
-    fn one<L: Lanes>(lanes: L, query: &[f32], inverse: f32, v: &[f32]) -> f32 {
-        let (dot, norm2) = lanes.cosine(query, v);
-        1.0 - dot * inverse / norm2.sqrt()
-    }
-    #[inline(always)]
-    fn four<L: Lanes>(lanes: L, query: &[f32], inverse: f32, v: [&[f32]; 4]) -> [f32; 4] {
-        let (dot, norm2) = lanes.cosine_4(query, v);
-        std::array::from_fn(|i| 1.0 - dot[i] * inverse / norm2[i].sqrt())
-    }
-    fn finish(distance: f32) -> f32 {
-        // Rounding may leave a cosine of equal directions just past 1.
-        distance.clamp(0.0, 2.0)
-    }
-    fn begin(distance: f32) -> f32 {
-        distance
+    pub(crate) fn begin(self, distance: f32) -> f32 {
+        match self {
+            Metric::L2 => distance.max(0.0) * distance,
+            Metric::Ip | Metric::Cosine => distance,
+        }
     }
 }
 
@@ -233,24 +208,30 @@ impl graph::Lists for ListsView<'_> {
 }
 
 /// One query against the stored vectors.
-pub(crate) struct VectorPoint<'a, L: Lanes, M: Measure> {
+pub(crate) struct VectorPoint<'a, L: Lanes> {
     lanes: L,
     rows: &'a Rows,
     query: &'a [f32],
     prepared: f32,
     failed: &'a Unread,
-    measure: std::marker::PhantomData<M>,
+    metric: Metric,
 }
 
 /// Bytes of records to ask for ahead of the one being scored, between a few records and many.
 const AHEAD_BYTES: usize = 24 * 1024;
 
-impl<'a, L: Lanes, M: Measure> VectorPoint<'a, L, M> {
+impl<'a, L: Lanes> VectorPoint<'a, L> {
     /// A query; `failed` is set when a row cannot be read.
     #[inline(always)]
-    pub(crate) fn new(lanes: L, rows: &'a Rows, query: &'a [f32], failed: &'a Unread) -> Self {
-        let prepared = M::prepare(lanes, query);
-        VectorPoint { lanes, rows, query, prepared, failed, measure: std::marker::PhantomData }
+    pub(crate) fn new(
+        lanes: L,
+        metric: Metric,
+        rows: &'a Rows,
+        query: &'a [f32],
+        failed: &'a Unread,
+    ) -> Self {
+        let prepared = metric.prepare(lanes, query);
+        VectorPoint { lanes, rows, query, prepared, failed, metric }
     }
 
     #[inline(always)]
@@ -272,19 +253,19 @@ impl<'a, L: Lanes, M: Measure> VectorPoint<'a, L, M> {
     #[inline(always)]
     pub(crate) fn exact(&self, node: NodeId) -> f32 {
         match self.vector(node) {
-            Some(v) => M::one(self.lanes, self.query, self.prepared, v),
+            Some(v) => self.metric.one(self.lanes, self.query, self.prepared, v),
             None => f32::INFINITY,
         }
     }
 }
 
-impl<L: Lanes, M: Measure> graph::Point for VectorPoint<'_, L, M> {
+impl<L: Lanes> graph::Point for VectorPoint<'_, L> {
     #[inline(always)]
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
         if let (Some(a), Some(b), Some(c), Some(d)) =
             (self.vector(nodes[0]), self.vector(nodes[1]), self.vector(nodes[2]), self.vector(nodes[3]))
         {
-            return M::four(self.lanes, self.query, self.prepared, [a, b, c, d]);
+            return self.metric.four(self.lanes, self.query, self.prepared, [a, b, c, d]);
         }
         nodes.map(|node| self.exact(node))
     }
@@ -303,25 +284,19 @@ impl<L: Lanes, M: Measure> graph::Point for VectorPoint<'_, L, M> {
 }
 
 /// All stored vectors, each of which may stand as the query: what building the graph needs.
-pub(crate) struct VectorSpace<'a, L: Lanes, M: Measure> {
+pub(crate) struct VectorSpace<'a, L: Lanes> {
     lanes: L,
     rows: &'a Rows,
     dimensions: usize,
     failed: Unread,
-    measure: std::marker::PhantomData<M>,
+    metric: Metric,
 }
 
-impl<'a, L: Lanes, M: Measure> VectorSpace<'a, L, M> {
-    pub(crate) fn new(lanes: L, view: &'a View) -> Result<Self> {
+impl<'a, L: Lanes> VectorSpace<'a, L> {
+    pub(crate) fn new(lanes: L, metric: Metric, view: &'a View) -> Result<Self> {
         let rows = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
         let dimensions = view.header().dimensions as usize;
-        Ok(VectorSpace {
-            lanes,
-            rows,
-            dimensions,
-            failed: Unread::default(),
-            measure: std::marker::PhantomData,
-        })
+        Ok(VectorSpace { lanes, rows, dimensions, failed: Unread::default(), metric })
     }
 
     /// The vector of a node; empty when it cannot be read, and the call fails at its end.
@@ -349,26 +324,26 @@ impl<W: graph::Work> WithLanes for Enter<W> {
     }
 }
 
-impl<L: Lanes, M: Measure> graph::Space for VectorSpace<'_, L, M> {
+impl<L: Lanes> graph::Space for VectorSpace<'_, L> {
     const ESTIMATES: bool = false;
     type Point<'p>
-        = VectorPoint<'p, L, M>
+        = VectorPoint<'p, L>
     where
         Self: 'p;
     type Buffer = ();
     type Guide<'p>
-        = VectorPoint<'p, L, M>
+        = VectorPoint<'p, L>
     where
         Self: 'p;
 
     #[inline(always)]
-    fn guide<'p>(&'p self, node: NodeId, _: &'p mut ()) -> VectorPoint<'p, L, M> {
+    fn guide<'p>(&'p self, node: NodeId, _: &'p mut ()) -> VectorPoint<'p, L> {
         self.point(node)
     }
 
     #[inline(always)]
-    fn point(&self, node: NodeId) -> VectorPoint<'_, L, M> {
-        VectorPoint::new(self.lanes, self.rows, self.vector(node), &self.failed)
+    fn point(&self, node: NodeId) -> VectorPoint<'_, L> {
+        VectorPoint::new(self.lanes, self.metric, self.rows, self.vector(node), &self.failed)
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@ use crate::graph::{Effort, Neighbor, NodeId, Point, Walk};
 use crate::index::coded::{CodePoint, Coded, Eight, Four, Stage, entry_block};
 use crate::index::nodes;
 use crate::index::search::offer;
-use crate::index::space::{ListsView, Measure, Unread, VectorPoint};
+use crate::index::space::{ListsView, Unread, VectorPoint};
 use crate::kernels::Lanes;
 use crate::storage::{Rows, View};
 
@@ -52,18 +52,18 @@ pub(crate) struct StageScratch {
 }
 
 /// What one search over codes works with.
-pub(crate) struct Stages<'a, L: Lanes, M: Measure> {
+pub(crate) struct Stages<'a, L: Lanes> {
     pub(crate) lanes: L,
     pub(crate) view: &'a View,
     pub(crate) coded: Coded<'a>,
-    pub(crate) point: &'a VectorPoint<'a, L, M>,
+    pub(crate) point: &'a VectorPoint<'a, L>,
     pub(crate) failed: &'a Unread,
     pub(crate) count: u32,
     pub(crate) entry: (NodeId, u8),
     pub(crate) k: usize,
 }
 
-impl<L: Lanes, M: Measure> Stages<'_, L, M> {
+impl<L: Lanes> Stages<'_, L> {
     /// Makes the query ready. Call once, before `run`.
     #[inline(always)]
     pub(crate) fn prepare(&self, query: &[f32], scratch: &mut StageScratch) {
@@ -119,17 +119,22 @@ impl<L: Lanes, M: Measure> Stages<'_, L, M> {
         let lists = ListsView::new(self.view);
         let layout = self.coded.codec.layout(S::BITS);
         candidates.clear();
-        let nearest = match entry_block(self.view, &layout, self.count)? {
+        starts.clear();
+        let far = match entry_block(self.view, &layout, self.count)? {
             Some(block) => {
-                starts.clear();
                 point.measure_entries(block, starts);
                 starts.sort_unstable();
-                let far = starts.last().map_or(0.0, |farthest| farthest.distance);
+                let farthest = starts[starts.len() - 1].distance;
                 starts.truncate(STARTS);
-                walk.search_from(&point, &lists, starts, self.count, plan.effort, far)
+                farthest
             }
-            None => walk.search(&point, &lists, self.entry, self.count, plan.effort),
+            None => {
+                let (top, start) = walk.way_down(&point, &lists, self.entry, self.count);
+                starts.push(start);
+                top.distance
+            }
         };
+        let nearest = walk.search_from(&point, &lists, starts, self.count, plan.effort, far);
         lists.outcome()?;
         for neighbor in nearest {
             if candidates.len() == plan.depth {
