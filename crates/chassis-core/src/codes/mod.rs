@@ -36,6 +36,8 @@ mod encode;
 mod fit;
 mod query;
 mod subspace;
+#[cfg(test)]
+mod tests;
 
 use crate::error::{Error, Result};
 use crate::format::derived::codes::{Bits, Codes};
@@ -155,6 +157,10 @@ impl Codec {
 fn project<L: Lanes>(lanes: L, matrix: &[f32], vector: &[f32], out: &mut Vec<f32>) {
     out.clear();
     let dimensions = vector.len();
+    if dimensions == 0 {
+        // A row that could not be read: its call fails at the end.
+        return;
+    }
     let fours = matrix.chunks_exact(4 * dimensions);
     let rest = fours.remainder();
     for four in fours {

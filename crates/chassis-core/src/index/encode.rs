@@ -54,37 +54,48 @@ impl<'a> Source<'a> {
 }
 
 impl Inner {
-    /// Sees to it that the records of `new` rows, which will follow those of the index, are written and wait to be
-    /// shown by [`show_codes`]; before that fits a model when it is time.
-    /// The fit takes up to a second, so a call that adds one row leaves it to the next batch or commit: `may_fit`.
-    pub(crate) fn encode(&self, txn: &mut Txn<'_>, new: &[f32], may_fit: bool, threads: usize) -> Result<()> {
-        let Some(wanted) = self.wanted_codes() else { return Ok(()) };
+    /// Writes the records of `new` rows, which will follow those of the index, so that they wait to be shown by
+    /// [`show_codes`], and says whether there are any. Before that fits a model when it is time, unless the caller
+    /// has none to spend: a fit takes up to a second.
+    pub(crate) fn encode(
+        &self,
+        txn: &mut Txn<'_>,
+        new: &[f32],
+        may_fit: bool,
+        threads: usize,
+    ) -> Result<bool> {
+        let Some(wanted) = self.wanted_codes() else { return Ok(false) };
         let (view, dimensions) = (txn.view().clone(), self.header.dimensions as usize);
         let stored = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
         let count = view.node_count() as usize;
         let source = Source { stored, count, new, dimensions };
-        let current = Coded::of(&view, self.metric, count as u32)?;
-        if let Some(coded) = current
-            && !(may_fit && is_due(coded.codec, source.len()))
-        {
-            return self.encode_rows(txn, coded.codec, &source, count, threads);
+        let current = Coded::of(&view, self.metric, count as u32)?.map(|coded| coded.codec);
+        let due = match current {
+            Some(codec) => is_due(codec, source.len()),
+            None => source.len() >= self.codes_from,
+        };
+        if due && may_fit {
+            return self.fit(txn, &source, wanted, threads);
         }
-        if !may_fit || source.len() < self.codes_from {
-            return Ok(());
-        }
-        let rows = codes::sample_rows(dimensions).min(source.len());
-        let mut sample = Vec::with_capacity(rows * dimensions);
+        let Some(codec) = current else { return Ok(false) };
+        self.encode_rows(txn, codec, &source, count, threads).map(|()| true)
+    }
+
+    /// Exchanges the model, and with it all records.
+    fn fit(&self, txn: &mut Txn<'_>, source: &Source<'_>, wanted: Wanted, threads: usize) -> Result<bool> {
+        let rows = codes::sample_rows(source.dimensions).min(source.len());
+        let mut sample = Vec::with_capacity(rows * source.dimensions);
         for i in 0..rows {
             sample.extend_from_slice(source.row(i * source.len() / rows)?);
         }
-        // Past every generation the file has, so that no record is taken for one of this model.
-        let generation = view.rows(Kind::Model).map_or(0, |m| m.descriptor().generation) as u32 % 0xffff + 1;
-        let Some(codec) = codes::fit(geometry(self.metric), &sample, dimensions, wanted, generation)? else {
-            return Ok(());
-        };
+        // One that no record in the file was made with.
+        let last = txn.view().rows(Kind::Model).map_or(0, |model| model.descriptor().generation);
+        let generation = u32::from(last) % 0xffff + 1;
+        let fitted = codes::fit(geometry(self.metric), &sample, source.dimensions, wanted, generation)?;
+        let Some(codec) = fitted else { return Ok(false) };
         put_model(txn, &codec, self.header.chunk_bytes)?;
-        let eight = wanted.eight || !codec.has(Bits::Four) || (self.is_auto() && codec.projects());
         let four = wanted.four && codec.has(Bits::Four);
+        let eight = !four || (self.is_auto() && codec.projects());
         for (bits, is_wanted) in [(Bits::Four, four), (Bits::Eight, eight)] {
             match is_wanted {
                 true => txn.replace(codec.layout(bits).descriptor(self.header.chunk_bytes))?,
@@ -92,8 +103,9 @@ impl Inner {
             }
         }
         txn.drop_object(Kind::EntryBlock)?;
-        self.encode_rows(txn, &codec, &source, 0, threads)?;
-        show_codes(txn, count)
+        self.encode_rows(txn, &codec, source, 0, threads)?;
+        show_codes(txn, source.count)?;
+        Ok(true)
     }
 
     /// The codes this index should have, if any.

@@ -104,7 +104,7 @@ impl Inner {
         options: &BatchOptions<'_>,
     ) -> Result<()> {
         let threads = options.threads.unwrap_or_else(crate::index::default_threads).max(1);
-        self.encode(txn, batch.vectors, batch.rows > 1, threads)?;
+        let has_codes = self.encode(txn, batch.vectors, batch.rows > 1, threads)?;
         let mut done = 0;
         while done < batch.rows {
             if options.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
@@ -118,7 +118,9 @@ impl Inner {
             for (i, id) in ids[done..done + size].iter().enumerate() {
                 place(txn, batch, id, done + i, linked + i as u32, self.params.m)?;
             }
-            show_codes(txn, linked as usize + size)?;
+            if has_codes {
+                show_codes(txn, linked as usize + size)?;
+            }
             let entry = self.link(txn, Task::Insert { first: linked, count: size as u32 }, threads)?;
             let now = txn.view().published();
             txn.publish(Published { node_count: linked + size as u32, entry, ..now });

@@ -6,6 +6,8 @@ mod api;
 mod bad_input;
 /// A second process, to be killed or limited.
 mod child;
+/// Builds and searches over codes.
+mod coded;
 /// Searches beside a writer.
 mod concurrency;
 /// Which kernels run on this CPU.

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use chassis_core::internals::codes::{Codec, EncodeScratch, Geometry};
 use chassis_core::internals::format::Descriptor;
+use chassis_core::internals::format::derived::codes::Bits;
+use chassis_core::internals::kernels::{self, Lanes, WithLanes};
 use chassis_core::internals::storage::{Kind, Txn, View};
 use chassis_core::{Error, VectorIndex};
 
@@ -113,6 +116,13 @@ pub fn compare(
     mut damaged: impl FnMut(Error) -> Result<(), String>,
 ) -> Result<(), String> {
     let view = index.with_store(|store| store.view()).map_err(|e| format!("derived objects: {e}"))?;
+    if view.rows(Kind::Model).is_some() {
+        return match follows(&view) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("codes do not follow from the model and the vectors".into()),
+            Err(error) => damaged(error),
+        };
+    }
     for kind in KINDS {
         let found = found(&view, kind);
         if found != all.get(&kind).copied() {
@@ -128,6 +138,49 @@ pub fn compare(
         }
     }
     Ok(())
+}
+
+/// Whether the engine's own codes are whole, of one generation, and what their vectors encode to.
+fn follows(view: &View) -> Result<bool, Error> {
+    let (Some(model), Some(vectors)) = (view.rows(Kind::Model), view.rows(Kind::Vectors)) else {
+        return Ok(false);
+    };
+    let mut bytes = Vec::new();
+    for n in 0..model.len() {
+        bytes.extend_from_slice(model.get_verified(n)?);
+    }
+    let codec = &Codec::decode(&bytes, Geometry::Euclidean, view.header().dimensions)?;
+    let mut kinds = 0;
+    for bits in [Bits::Four, Bits::Eight] {
+        let Some(rows) = view.rows(bits.kind()) else { continue };
+        kinds += 1;
+        let fits = rows.descriptor().generation == model.descriptor().generation && codec.has(bits);
+        if !fits || rows.len() != view.node_count() as usize {
+            return Ok(false);
+        }
+        for n in 0..rows.len() {
+            let vector = &kernels::f32s(vectors.get_verified(n)?)[..view.header().dimensions as usize];
+            if rows.get_verified(n)? != kernels::dispatch(Encode { codec, bits, vector }) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(kinds > 0)
+}
+
+struct Encode<'a> {
+    codec: &'a Codec,
+    bits: Bits,
+    vector: &'a [f32],
+}
+
+impl WithLanes for Encode<'_> {
+    type Output = Vec<u8>;
+    fn call<L: Lanes>(self, lanes: L) -> Vec<u8> {
+        let mut record = vec![0; self.codec.layout(self.bits).stride as usize];
+        self.codec.encode(lanes, self.vector, self.bits, &mut EncodeScratch::default(), &mut record);
+        record
+    }
 }
 
 fn found(view: &View, kind: Kind) -> Option<Derived> {

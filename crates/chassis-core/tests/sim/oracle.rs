@@ -7,8 +7,8 @@ use std::sync::Arc;
 use chassis_core::internals::storage::OpenTuning;
 use chassis_core::internals::storage::backend::Vfs;
 use chassis_core::{
-    BatchOptions, CheckLevel, Error, ErrorKind, Hits, Id, IdType, Metric, Mode, OpenOptions, Record,
-    SearchOptions, VectorIndex,
+    BatchOptions, CheckLevel, Error, ErrorKind, Hits, Id, IdType, Metric, Mode, OpenOptions, Quantization,
+    Record, SearchOptions, VectorIndex,
 };
 
 use crate::derived;
@@ -48,6 +48,7 @@ pub struct Spec {
     pub m0: usize,
     pub id_type: IdType,
     pub payloads: bool,
+    pub quantization: Quantization,
     pub tuning: OpenTuning,
 }
 
@@ -76,6 +77,7 @@ impl Spec {
             m: Some(self.m),
             m0: Some(self.m0),
             ef_construction: Some(16),
+            quantization: Some(self.quantization),
             ..Default::default()
         }
     }

@@ -3,8 +3,8 @@
 //! Mostly at most 40 nodes each, lists of 4, tables with 2 or 4 entries and chunks of 256 bytes: few blocks a
 //! commit, so that their subsets can all be built, and every structure grows by a level.
 
-use chassis_core::IdType;
 use chassis_core::internals::storage::{Kind, OpenTuning};
+use chassis_core::{IdType, Quantization};
 
 use crate::oracle::Spec;
 
@@ -65,7 +65,15 @@ use Step::*;
 
 fn spec() -> Spec {
     let tuning = OpenTuning { fanout: Some(4), chunk_bytes: Some(256), ..OpenTuning::default() };
-    Spec { dimensions: 3, m: 2, m0: 4, id_type: IdType::Integer, payloads: false, tuning }
+    Spec {
+        dimensions: 3,
+        m: 2,
+        m0: 4,
+        id_type: IdType::Integer,
+        payloads: false,
+        quantization: Quantization::Auto,
+        tuning,
+    }
 }
 
 fn workload(name: &'static str, setup: Vec<Step>, steps: Vec<Step>) -> Workload {
@@ -87,6 +95,7 @@ pub fn all() -> Vec<Workload> {
     all.extend(endings());
     all.extend(damage());
     all.extend(derived());
+    all.extend(coded());
     all
 }
 
@@ -261,6 +270,53 @@ fn derived() -> Vec<Workload> {
                 vec![Extend(Codes4, 16), Commit, Derive(Codes4, 16), Commit],
             ]),
         ),
+    ]
+}
+
+/// Codes as the engine makes them: they begin, follow the rows, and are made anew.
+fn coded() -> Vec<Workload> {
+    let spec = |quantization, from| Spec {
+        quantization,
+        tuning: OpenTuning { codes_from: Some(from), ..spec().tuning },
+        ..spec()
+    };
+    let grow = |r: u64| match r % 3 {
+        0 => vec![Batch(8 * r..8 * r + 8)],
+        1 => vec![Add(8 * r..8 * r + 2), Delete(8 * r - 6..8 * r - 4), Batch(8 * r + 2..8 * r + 8)],
+        _ => vec![Add(8 * r..8 * r + 8)],
+    };
+    vec![
+        Workload {
+            spec: spec(Quantization::Bits4, 6),
+            ..workload("codes begin and grow", vec![Open, Batch(0..4), Commit], rounds(1..8, grow))
+        },
+        Workload {
+            spec: spec(Quantization::Bits8, 3),
+            lying: true,
+            ..workload("codes of 8 bits", vec![Open, Batch(0..4), Commit], rounds(1..5, grow))
+        },
+        Workload {
+            spec: spec(Quantization::Bits4, 5),
+            ..workload(
+                "codes, abandoned",
+                vec![Open, Batch(0..4), Commit],
+                then(vec![
+                    vec![
+                        Batch(4..9),
+                        Rollback,
+                        Add(4..9),
+                        Commit,
+                        Batch(9..60),
+                        Rollback,
+                        Batch(9..12),
+                        Commit,
+                    ],
+                    vec![Reader, Batch(12..60), KillAt(1), Open, ReaderCheck, Batch(60..64), KillAt(2), Open],
+                    vec![ReaderCheck, ReaderRefresh, Batch(64..110), Commit, ReaderCheck, ReaderClose],
+                    vec![Add(110..112), Kill, Open, Batch(112..116), Commit],
+                ]),
+            )
+        },
     ]
 }
 
