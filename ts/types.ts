@@ -131,8 +131,8 @@ export interface AddBatchSyncOptions<T extends IdType = 'integer'> {
 /** Options of {@link VectorIndex.addBatch}. */
 export interface AddBatchOptions<T extends IdType = 'integer'> extends AddBatchSyncOptions<T>, CallOptions {
   /**
-   * Called with rows linked and rows in all, at most ten times a second and once at the end. If it throws, the batch
-   * is cancelled and the call rejects with what it threw.
+   * Called with rows done and rows in all, at most ten times a second and once at the end. In a bulk build a row is
+   * half done when it is linked. If it throws, the batch is cancelled and the call rejects with what it threw.
    */
   onProgress?: ((done: number, total: number) => void) | undefined
 }

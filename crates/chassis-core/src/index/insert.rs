@@ -18,10 +18,12 @@ use crate::index::{Id, Inner, ids};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Published, Txn, View, ids as tree};
 
-/// A call that adds at least this many rows is a bulk build, and ends by filling all neighbor lists, …
+/// A call that adds at least this many rows is a bulk build, and ends by refining and filling all neighbor lists, …
 const BULK_ROWS: usize = 1_000;
 /// … if its rows are at least this share of the index: one in four.
 const BULK_SHARE: usize = 4;
+/// Candidates held while a node is refined. 200 take half as long again, and the graph is no better.
+const REFINE_EF: usize = 128;
 
 /// One batch, checked and ready.
 struct Batch<'a> {
@@ -101,12 +103,15 @@ impl Inner {
         options: &BatchOptions<'_>,
     ) -> Result<()> {
         let threads = options.threads.unwrap_or_else(crate::index::default_threads).max(1);
-        let mut done = 0;
-        while done < batch.rows {
-            if options.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+        let total = batch.rows;
+        let all = txn.view().node_count() as usize + total;
+        let bulk = total >= BULK_ROWS && total * BULK_SHARE >= all;
+        let (mut done, cancelled) = (0, || options.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)));
+        while done < total {
+            if cancelled() {
                 return Err(Error::new(
                     ErrorKind::Cancelled,
-                    format!("cancelled after {done} of {} rows", batch.rows),
+                    format!("cancelled after {done} of {total} rows"),
                 ));
             }
             let linked = txn.view().node_count();
@@ -118,17 +123,30 @@ impl Inner {
             let now = txn.view().published();
             txn.publish(Published { node_count: linked + size as u32, entry, ..now });
             done += size;
-            if let Some(progress) = options.progress {
-                progress(done, batch.rows);
+            match options.progress {
+                Some(progress) if !bulk => progress(done, total),
+                // Refining takes about as long as linking, which is half of a bulk build.
+                Some(progress) if done < total => progress(done / 2, total),
+                _ => {}
             }
         }
-        if batch.rows >= BULK_ROWS && batch.rows * BULK_SHARE >= txn.view().node_count() as usize {
+        if bulk {
+            let go_on = |refined: usize, nodes: usize| {
+                if let Some(progress) = options.progress {
+                    progress(total.div_ceil(2) + total / 2 * refined / nodes, total);
+                }
+                !cancelled()
+            };
+            self.link(txn, Task::Refine(&go_on), threads)?;
             self.link(txn, Task::Fill, threads)?;
+            if let Some(progress) = options.progress {
+                progress(total, total);
+            }
         }
         Ok(())
     }
 
-    fn link(&self, txn: &mut Txn<'_>, task: Task, threads: usize) -> Result<Option<(NodeId, u8)>> {
+    fn link(&self, txn: &mut Txn<'_>, task: Task<'_>, threads: usize) -> Result<Option<(NodeId, u8)>> {
         match self.metric {
             Metric::L2 => self.link_by::<L2>(txn, task, threads),
             Metric::Ip => self.link_by::<Ip>(txn, task, threads),
@@ -139,7 +157,7 @@ impl Inner {
     fn link_by<M: Measure>(
         &self,
         txn: &mut Txn<'_>,
-        task: Task,
+        task: Task<'_>,
         threads: usize,
     ) -> Result<Option<(NodeId, u8)>> {
         let view = txn.view().clone();
@@ -156,9 +174,11 @@ impl Inner {
 
 /// What is done to the graph.
 #[derive(Clone, Copy)]
-enum Task {
+enum Task<'a> {
     /// Links a batch of placed nodes.
     Insert { first: NodeId, count: u32 },
+    /// Selects all links of layer 0 again, while it is told to go on.
+    Refine(&'a dyn Fn(usize, usize) -> bool),
     /// Fills the lists.
     Fill,
 }
@@ -167,7 +187,7 @@ enum Task {
 struct Link<'a, 't, M> {
     view: &'a View,
     links: Links<'a, 't>,
-    task: Task,
+    task: Task<'a>,
     params: &'a graph::Params,
     threads: usize,
     scratch: &'a mut Vec<graph::BuildScratch>,
@@ -184,6 +204,16 @@ impl<M: Measure> WithLanes for Link<'_, '_, M> {
             Task::Insert { first, count } => {
                 let entry = view.entry();
                 Some(graph::insert_batch(&space, &mut links, first, count, entry, params, threads, scratch)?)
+            }
+            Task::Refine(go_on) => {
+                let alpha = if M::SQUARES { params.alpha() } else { 1.0 };
+                if let Some((entry, _)) = view.entry() {
+                    let (nodes, ef) = (view.node_count(), REFINE_EF);
+                    graph::refine(
+                        &space, &mut links, nodes, entry, params, alpha, ef, threads, scratch, go_on,
+                    )?;
+                }
+                view.entry()
             }
             Task::Fill => {
                 graph::fill(&space, &mut links, view.node_count(), params, threads, scratch)?;

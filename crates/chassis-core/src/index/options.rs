@@ -151,7 +151,8 @@ pub struct BatchOptions<'a> {
     pub payloads: Option<&'a [Option<&'a [u8]>]>,
     /// Threads to use; default: all cores. The file's bytes do not depend on it.
     pub threads: Option<usize>,
-    /// Called with (rows linked, rows in all), at most once per internal batch.
+    /// Called with (rows done, rows in all), at most once per internal batch, the numbers rising. In a bulk build a
+    /// row is half done when it is linked: its list is selected once more when all of them are.
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
     /// Set to true from anywhere to stop; the call then fails with [`ErrorKind::Cancelled`] and adds nothing.
     pub cancel: Option<&'a AtomicBool>,

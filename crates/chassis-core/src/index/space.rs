@@ -19,6 +19,9 @@ const _: () = assert!(graph::NONE == neighbors::NONE);
 
 /// How a metric compares vectors. The scale is internal: squared for l2, `1 - cos`, `-dot`.
 pub(crate) trait Measure: Copy + Send + Sync + 'static {
+    /// Whether distances are squares, or in proportion to squares: comparing one with a multiple of another has a
+    /// meaning then.
+    const SQUARES: bool;
     /// What is needed to know about the query beside its components.
     fn prepare<L: Lanes>(lanes: L, query: &[f32]) -> f32;
     /// Distance of one vector.
@@ -42,6 +45,7 @@ pub(crate) struct Ip;
 pub(crate) struct Cosine;
 
 impl Measure for L2 {
+    const SQUARES: bool = true;
     #[inline(always)]
     fn prepare<L: Lanes>(_: L, _: &[f32]) -> f32 {
         0.0
@@ -63,6 +67,7 @@ impl Measure for L2 {
 }
 
 impl Measure for Ip {
+    const SQUARES: bool = false;
     #[inline(always)]
     fn prepare<L: Lanes>(_: L, _: &[f32]) -> f32 {
         0.0
@@ -84,6 +89,8 @@ impl Measure for Ip {
 }
 
 impl Measure for Cosine {
+    // Half the squared distance of the vectors at unit length.
+    const SQUARES: bool = true;
     #[inline(always)]
     fn prepare<L: Lanes>(lanes: L, query: &[f32]) -> f32 {
         1.0 / lanes.dot(query, query).sqrt()
