@@ -43,8 +43,8 @@ impl Params {
     /// It grows with the degree bound, as a larger one selects more links, and where the bound cuts those off it
     /// costs more than it gives: 1 up to 16 links, 1.05 at 32, 1.1 at 48, 1.2 from 64 on. Measured on 60,000 GloVe
     /// words of 100 dimensions, as distances computed at a recall of 0.95 and 0.99: 32 links 1,502 and 3,638 with 1,
-    /// 1,422 and 3,684 with 1.05; 48 links 1,536 and 3,570 with 1, 1,361 and 3,301 with 1.1, 1,405 and 3,907 with
-    /// 1.2; 64 links 1,359 and 3,195 with 1.1, 1,304 and 3,055 with 1.2.
+    /// 1,422 and 3,684 with 1.05; 48 links 1,537 and 3,619 with 1, 1,365 and 3,269 with 1.1, 1,332 and 3,504 with
+    /// 1.2; 64 links 1,342 and 3,213 with 1.1, 1,300 and 3,051 with 1.2.
     pub fn alpha(&self) -> f32 {
         let m0 = self.m0.clamp(16, 64);
         1.0 + (m0 - 16).max((2 * m0).saturating_sub(64)) as f32 / 320.0

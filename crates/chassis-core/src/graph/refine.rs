@@ -119,7 +119,7 @@ impl<S: Space, L: LinkWriter> Job for Select<'_, S, L> {
         let guide = space.guide(node, &mut buffer);
         let point = space.point(node);
         // From the node itself: what is near it is near. Coming down from the entry point finds the same and takes
-        // a tenth longer. The entry point is but a node that is far from most.
+        // 5 to 20 % longer. The entry point is but a node that is far from most.
         let (far, start) = (walk.first(&guide, entry).distance, walk.first(&guide, node));
         candidates.clear();
         candidates.extend_from_slice(walk.search_from(&guide, lists, &[start], count, Effort::of(ef), far));

@@ -22,7 +22,8 @@ use crate::storage::{Kind, Published, Txn, View, ids as tree};
 const BULK_ROWS: usize = 1_000;
 /// … if its rows are at least this share of the index: one in four.
 const BULK_SHARE: usize = 4;
-/// Candidates held while a node is refined. 200 take half as long again, and the graph is no better.
+/// Candidates held while a node is refined. 200 take half as long again and save 3 % of the distances at a recall of
+/// 0.99, none at 0.95.
 const REFINE_EF: usize = 128;
 
 /// One batch, checked and ready.
