@@ -69,7 +69,7 @@ export interface OpenSyncOptions<T extends IdType = IdType> {
   idType?: T | undefined
   /** Links that a new node makes on each layer of the graph, 2 to 64. Default 16. */
   m?: number | undefined
-  /** Most links of a node on layer 0, 4 to 96. Default `2 * m`. */
+  /** Most links of a node on layer 0, 4 to 96. Default `3 * m` below 256 dimensions, else `2 * m`. */
   m0?: number | undefined
   /** Candidates held while a node is inserted, 8 to 4,096. More costs build time. Default 200. */
   efConstruction?: number | undefined
@@ -131,8 +131,8 @@ export interface AddBatchSyncOptions<T extends IdType = 'integer'> {
 /** Options of {@link VectorIndex.addBatch}. */
 export interface AddBatchOptions<T extends IdType = 'integer'> extends AddBatchSyncOptions<T>, CallOptions {
   /**
-   * Called with rows linked and rows in all, at most ten times a second and once at the end. If it throws, the batch
-   * is cancelled and the call rejects with what it threw.
+   * Called with rows done and rows in all, at most ten times a second and once at the end. In a bulk build a row is
+   * half done when it is linked. If it throws, the batch is cancelled and the call rejects with what it threw.
    */
   onProgress?: ((done: number, total: number) => void) | undefined
 }

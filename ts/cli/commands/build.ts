@@ -75,7 +75,7 @@ export const build: Command = {
     },
     m: { type: 'string', value: 'N', help: 'links of a node on each layer (default: 16)' },
     m0: { type: 'string', value: 'N', help: 'links of a node on layer 0 (default: 2 m)' },
-    'ef-construction': { type: 'string', value: 'N', help: 'candidates held while linking (default: 200)' },
+    'ef-construction': { type: 'string', value: 'N', help: 'candidates held while linking (default: 128)' },
     quantization: { type: 'string', value: 'NAME', help: 'auto (default), none, 8bit or 4bit' },
   },
   notes: [

@@ -2,11 +2,12 @@
 //!
 //! While a graph grows, lists keep room, or every new link would prune a list. Once it has its size the room is
 //! better used. A list is rewritten with its parent in front, its other nodes nearest first, and then the nearest
-//! nodes two links away. Links are only added, so what could be reached still can.
+//! nodes two links away. Links are only added, so what could be reached still can; and they come last, so the first
+//! links of a list are still a graph, a thinner one.
 
 use crate::error::Result;
 
-use super::insert::{read, score_list};
+use super::merge::{read, score_list};
 use super::tree::parent_of;
 use super::work::{self, BuildScratch, Job, sort_candidates};
 use super::{LinkWriter, NodeId, Params, Space};

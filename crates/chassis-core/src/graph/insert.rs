@@ -11,15 +11,14 @@
 //! `tree`), one after another. As the nodes of a batch see each other, a batch is no worse than one by one, even
 //! when it holds a cluster of its own.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use crate::error::Result;
 
+use super::merge::{self, Draft, Edge, Merge, measure};
 use super::select_neighbors::select_neighbors;
 use super::tree::Parents;
 use super::walk::{Effort, finite};
 use super::work::{self, BuildScratch, Job, sort_candidates};
-use super::{LinkWriter, Lists, NONE, Neighbor, NodeId, Params, Point, Space, level_of};
+use super::{LinkWriter, Lists, Neighbor, NodeId, Params, Point, Space, level_of};
 
 /// The most nodes of one batch: each looks at all others, which must stay cheap beside its walk.
 const MAX_BATCH: usize = 512;
@@ -65,9 +64,11 @@ pub fn insert_batch<S: Space, L: LinkWriter>(
     let mut planned = work::run(space, threads, scratch, count as usize, &Plan(&batch));
     let mut parents = Parents::new(batch.lists, first, params.m0);
     planned.iter_mut().for_each(|planned| lead_with_parent(planned, &mut parents, params.m0));
-    let edges = reverse_edges(first, &planned);
-    let groups: Vec<&[Edge]> = edges.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).collect();
-    let merge = Merge { batch: &batch, planned: &planned, groups: &groups, parents: &parents };
+    let mut edges = reverse_edges(first, &planned);
+    let groups = merge::group(&mut edges);
+    let draft = &Drafted { first, planned: &planned, parents: &parents };
+    let (lists, groups) = (batch.lists, groups.as_slice());
+    let merge = Merge { space, lists, draft, groups, count: first, params, alpha: 1.0, keep: Params::keep };
     let merged = work::run(space, threads, scratch, groups.len(), &merge);
     let mut targets = Vec::with_capacity(groups.len());
     for (group, list) in groups.iter().zip(merged) {
@@ -126,9 +127,6 @@ fn layers(planned: &Planned) -> impl Iterator<Item = (u8, &Vec<NodeId>)> {
     (0u8..).zip(&planned.lists)
 }
 
-/// Layer, target, source.
-type Edge = (u8, NodeId, NodeId);
-
 fn reverse_edges(first: NodeId, planned: &[Planned]) -> Vec<Edge> {
     let mut edges = Vec::new();
     for (planned, node) in planned.iter().zip(first..) {
@@ -136,8 +134,27 @@ fn reverse_edges(first: NodeId, planned: &[Planned]) -> Vec<Edge> {
             edges.extend(list.iter().map(|&target| (layer, target, node)));
         }
     }
-    edges.sort_unstable();
     edges
+}
+
+/// The new nodes as the merge sees them.
+struct Drafted<'a, 'b, L> {
+    first: NodeId,
+    planned: &'a [Planned],
+    parents: &'a Parents<'b, L>,
+}
+
+impl<L: LinkWriter> Draft for Drafted<'_, '_, L> {
+    #[inline(always)]
+    fn list(&self, layer: u8, node: NodeId) -> Option<&[NodeId]> {
+        let new = node.checked_sub(self.first)?;
+        Some(&self.planned[new as usize].lists[layer as usize])
+    }
+
+    #[inline(always)]
+    fn parent(&self, node: NodeId) -> Option<NodeId> {
+        self.parents.of(node)
+    }
 }
 
 /// Step 1: the links a new node makes.
@@ -183,7 +200,7 @@ impl<S: Space, L: LinkWriter> Job for Plan<'_, '_, S, L> {
                 measure(&point, node, &mut scratch.candidates);
             }
             planned.older = nearest_older(node, &scratch.candidates).or(older);
-            select_neighbors(space, &scratch.candidates, params.m, |_| false, &mut scratch.selected);
+            select_neighbors(space, &scratch.candidates, params.m, 1.0, |_| false, &mut scratch.selected);
             let list = &mut planned.lists[layer as usize];
             list.extend(scratch.selected.iter().map(|n| n.node));
         }
@@ -227,103 +244,6 @@ impl<S: Space, L: LinkWriter> Plan<'_, '_, S, L> {
 /// The nearest candidate that was there before a node.
 fn nearest_older(node: NodeId, candidates: &[Neighbor]) -> Option<NodeId> {
     candidates.iter().map(|n| n.node).find(|other| *other < node)
-}
-
-/// The nodes of a stored list, without what does not belong in one.
-pub(super) fn read(list: &[AtomicU32], node: NodeId, count: u32, out: &mut Vec<NodeId>) {
-    out.clear();
-    for slot in list {
-        let id = slot.load(Ordering::Relaxed);
-        if id == NONE {
-            return;
-        }
-        if id < count && id != node && !out.contains(&id) {
-            out.push(id);
-        }
-    }
-}
-
-/// Distances from `point` to every node of a list, sorted.
-#[inline(always)]
-pub(super) fn score_list<P: Point>(point: &P, node: NodeId, list: &[NodeId], out: &mut Vec<Neighbor>) {
-    out.clear();
-    out.extend(list.iter().map(|&node| Neighbor { distance: 0.0, node }));
-    measure(point, node, out);
-}
-
-/// Gives every candidate its distance from `point`, which is that of `node`, and sorts them by it.
-#[inline(always)]
-pub(super) fn measure<P: Point>(point: &P, node: NodeId, candidates: &mut [Neighbor]) {
-    let ahead = point.lookahead();
-    candidates.iter().take(ahead).for_each(|n| point.prefetch(n.node));
-    let len = candidates.len();
-    let mut at = 0;
-    while at < len {
-        let next = (at + ahead).min(len)..(at + ahead + 4).min(len);
-        candidates[next].iter().for_each(|n| point.prefetch(n.node));
-        let four = &mut candidates[at..(at + 4).min(len)];
-        let id = |i: usize| four[i.min(four.len() - 1)].node;
-        let distances = point.distance4([id(0), id(1), id(2), id(3)]);
-        four.iter_mut().zip(distances).for_each(|(n, d)| n.distance = finite(d));
-        at += 4;
-    }
-    sort_candidates(node, candidates);
-}
-
-/// Step 2: a node's list with the nodes that selected it.
-struct Merge<'a, 'b, S, L> {
-    batch: &'a Batch<'b, S, L>,
-    planned: &'a [Planned],
-    groups: &'a [&'a [Edge]],
-    parents: &'a Parents<'a, L>,
-}
-
-impl<S: Space, L: LinkWriter> Job for Merge<'_, '_, S, L> {
-    type Output = Vec<NodeId>;
-
-    #[inline(always)]
-    fn run(&self, scratch: &mut BuildScratch, index: usize) -> Vec<NodeId> {
-        let Batch { lists, first, params, .. } = *self.batch;
-        let (layer, target, _) = self.groups[index][0];
-        let mut list = Vec::with_capacity(params.degree(layer));
-        match target.checked_sub(first) {
-            Some(new) => list.extend_from_slice(&self.planned[new as usize].lists[layer as usize]),
-            None if layer == 0 => read(lists.base(target), target, first, &mut list),
-            None => read(lists.upper(target, layer), target, first, &mut list),
-        }
-        let known = list.len();
-        for &(_, _, source) in self.groups[index] {
-            if !list[..known].contains(&source) {
-                list.push(source);
-            }
-        }
-        if list.len() > params.degree(layer) {
-            self.prune(layer, target, &mut list, scratch);
-        }
-        list
-    }
-}
-
-impl<S: Space, L: LinkWriter> Merge<'_, '_, S, L> {
-    /// Makes a list short again. Links of the tree stay, whatever they are worth.
-    #[inline(always)]
-    fn prune(&self, layer: u8, target: NodeId, list: &mut Vec<NodeId>, scratch: &mut BuildScratch) {
-        let Batch { space, lists, params, .. } = *self.batch;
-        let BuildScratch { candidates, selected, .. } = scratch;
-        list.iter().for_each(|node| lists.prefetch(*node));
-        let point = space.point(target);
-        score_list(&point, target, list, candidates);
-        let parent = if layer == 0 { self.parents.of(target) } else { None };
-        let fixed = |node| layer == 0 && (parent == Some(node) || self.parents.of(node) == Some(target));
-        select_neighbors(space, candidates, params.keep(layer), fixed, selected);
-        while selected.len() > params.degree(layer) {
-            let farthest = selected.iter().rposition(|n| !fixed(n.node)).unwrap_or(selected.len() - 1);
-            selected.remove(farthest);
-        }
-        list.clear();
-        list.extend(parent.filter(|parent| selected.iter().any(|n| n.node == *parent)));
-        list.extend(selected.iter().map(|n| n.node).filter(|node| parent != Some(*node)));
-    }
 }
 
 #[cfg(test)]

@@ -9,22 +9,24 @@
 //! | `walk` | one layer; all layers | algorithms 2 and 5 |
 //! | `select_neighbors` | which candidates become links | algorithm 4, "heuristic 2" |
 //! | `insert` | a batch of nodes: plan, merge, write | algorithm 1 |
+//! | `merge` | what new lists do to the lists they lead to | |
 //! | `tree` | what keeps every node reachable | |
-//! | `fill` | the end of a bulk build: full lists, nearest first | |
+//! | `refine` | the end of a bulk build: links selected again in the finished graph | |
+//! | `fill` | after that: full lists, nearest first | |
 //! | `check` | proves the invariants | |
 //! | `pool`: `sorted`, `queue` | the candidates of a short walk, of a long one | |
 //! | `visited`, `neighbor`, `params` | parts of the above | |
 //!
 //! # Invariants
 //!
-//! Between two batches, for every node and each of its layers:
+//! Between two batches, or chunks that are refined or filled, for every node and each of its layers:
 //!
 //! 1. A list holds at most `m` nodes, on layer 0 at most `m0`; no node twice, not the node itself.
 //! 2. A node in a list of layer `l` has a level of at least `l`.
 //! 3. On layer 0 the first of a list is the node's parent (node 0 has none), and its parent has it in its own list.
 //!    It follows that every node can be reached from every other.
 //!
-//! The graph is a function of the vectors, their order and the batches: levels come from a hash, ties are broken
+//! The graph is a function of the vectors, their order, the batches and when it was refined: levels come from a hash, ties are broken
 //! by number, and what threads compute does not depend on their number.
 //!
 //! # Trust
@@ -36,10 +38,12 @@ mod check;
 mod fill;
 mod insert;
 mod level;
+mod merge;
 mod neighbor;
 mod params;
 mod pool;
 mod queue;
+mod refine;
 mod select_neighbors;
 mod sorted;
 #[cfg(test)]
@@ -59,6 +63,7 @@ pub use insert::{batch_limit, insert_batch};
 pub use level::{MAX_LEVEL, level_of};
 pub use neighbor::Neighbor;
 pub use params::{MAX_DEGREE, Params};
+pub use refine::refine;
 pub use walk::{Effort, Stop, Walk};
 pub use work::{BuildScratch, Work};
 

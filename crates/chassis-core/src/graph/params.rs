@@ -36,6 +36,20 @@ impl Params {
         if layer == 0 { self.m0 } else { self.m }
     }
 
+    /// The `alpha` a finished graph is refined with: by how much nearer, as a factor, a selected node must be to a
+    /// candidate than the node itself to make it needless. For distances that are squares or grow like them, and
+    /// are never negative.
+    ///
+    /// It grows with the degree bound, as a larger one selects more links, and where the bound cuts those off it
+    /// costs more than it gives: 1 up to 16 links, 1.05 at 32, 1.1 at 48, 1.2 from 64 on. Measured on 60,000 GloVe
+    /// words of 100 dimensions, as distances computed at a recall of 0.95 and 0.99: 32 links 1,502 and 3,638 with 1,
+    /// 1,422 and 3,684 with 1.05; 48 links 1,537 and 3,619 with 1, 1,365 and 3,269 with 1.1, 1,332 and 3,504 with
+    /// 1.2; 64 links 1,342 and 3,213 with 1.1, 1,300 and 3,051 with 1.2.
+    pub fn alpha(&self) -> f32 {
+        let m0 = self.m0.clamp(16, 64);
+        1.0 + (m0 - 16).max((2 * m0).saturating_sub(64)) as f32 / 320.0
+    }
+
     /// How many links a full list keeps when it is pruned. The room it leaves saves pruning again at every
     /// further link.
     pub(super) fn keep(&self, layer: u8) -> usize {
@@ -54,6 +68,16 @@ fn in_range(name: &str, value: usize, low: usize, high: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn alpha_grows_with_the_degree_bound() {
+        let alpha = |m0| Params { m: 4, m0, ef_construction: 8 }.alpha();
+        let alphas = [4, 16, 24, 32, 40, 48, 56, 64, 96].map(alpha);
+        let expected = [1.0, 1.0, 1.025, 1.05, 1.075, 1.1, 1.15, 1.2, 1.2];
+        for (got, expected) in alphas.into_iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-6, "{alphas:?}");
+        }
+    }
 
     #[test]
     fn the_ranges_are_inclusive_and_m0_is_no_less_than_m() {

@@ -9,25 +9,29 @@ use super::{Neighbor, NodeId, Point, Space};
 /// way of that one. So it is when all three are equally far from each other, which is what copies of one vector
 /// are: a list holds one of them, and the rest of it leads elsewhere. A `fixed` node is always selected, and may
 /// make it more than `bound`.
+///
+/// `alpha`, at least 1, says how much nearer the selected one must be: a larger one passes over fewer candidates.
+/// It does not apply to equal distances. Copies may be some rounding errors apart, and a factor would part them.
 #[inline(always)]
 pub(super) fn select_neighbors<S: Space>(
     space: &S,
     candidates: &[Neighbor],
     bound: usize,
+    alpha: f32,
     fixed: impl Fn(NodeId) -> bool,
     selected: &mut Vec<Neighbor>,
 ) {
     selected.clear();
     for candidate in candidates {
         let room = selected.len() < bound;
-        if fixed(candidate.node) || (room && !is_covered(space, *candidate, selected)) {
+        if fixed(candidate.node) || (room && !is_covered(space, *candidate, selected, alpha)) {
             selected.push(*candidate);
         }
     }
 }
 
 #[inline(always)]
-fn is_covered<S: Space>(space: &S, candidate: Neighbor, selected: &[Neighbor]) -> bool {
+fn is_covered<S: Space>(space: &S, candidate: Neighbor, selected: &[Neighbor], alpha: f32) -> bool {
     if selected.is_empty() {
         return false;
     }
@@ -38,7 +42,7 @@ fn is_covered<S: Space>(space: &S, candidate: Neighbor, selected: &[Neighbor]) -
         for (neighbor, distance) in four.iter().zip(distances) {
             let distance = finite(distance);
             let equal = distance == candidate.distance && neighbor.distance == candidate.distance;
-            if distance < candidate.distance || equal {
+            if alpha * distance < candidate.distance || equal {
                 return true;
             }
         }
@@ -52,12 +56,12 @@ mod tests {
     use super::*;
 
     /// The rule as the paper states it, with each distance on its own.
-    fn slow(space: &Plane, candidates: &[Neighbor], bound: usize) -> Vec<Neighbor> {
+    fn slow(space: &Plane, candidates: &[Neighbor], bound: usize, alpha: f32) -> Vec<Neighbor> {
         let mut selected: Vec<Neighbor> = Vec::new();
         for c in candidates {
             let covered = selected.iter().any(|s| {
                 let d = space.distance(s.node, c.node);
-                d < c.distance || (d == c.distance && s.distance == c.distance)
+                alpha * d < c.distance || (d == c.distance && s.distance == c.distance)
             });
             if !covered && selected.len() < bound {
                 selected.push(*c);
@@ -72,11 +76,59 @@ mod tests {
         for node in 0..50 {
             let mut candidates = space.sorted_around(node);
             candidates.truncate(60);
-            for bound in [1, 2, 5, 16, 100] {
+            let bounds = [1, 2, 5, 16, 100];
+            for (bound, alpha) in bounds.into_iter().flat_map(|b| [1.0, 1.1, 1.2, 4.0].map(|a| (b, a))) {
                 let mut selected = Vec::new();
-                select_neighbors(&space, &candidates, bound, |_| false, &mut selected);
-                assert_eq!(selected, slow(&space, &candidates, bound), "node {node} bound {bound}");
+                select_neighbors(&space, &candidates, bound, alpha, |_| false, &mut selected);
+                let expected = slow(&space, &candidates, bound, alpha);
+                assert_eq!(selected, expected, "node {node} bound {bound} alpha {alpha}");
             }
+        }
+    }
+
+    #[test]
+    fn a_larger_alpha_passes_over_fewer() {
+        let space = Plane::random(400, 3);
+        let candidates = space.sorted_around(7);
+        let lengths = [1.0, 1.1, 1.2, 2.0].map(|alpha| {
+            let mut selected = Vec::new();
+            select_neighbors(&space, &candidates, 100, alpha, |_| false, &mut selected);
+            selected.len()
+        });
+        assert!(lengths.is_sorted() && lengths[0] < lengths[3], "{lengths:?}");
+    }
+
+    /// Copies of one vector under a metric that rounds: each is as far from each as from itself, and that is not 0.
+    struct Copies;
+
+    impl Point for Copies {
+        fn distance4(&self, _: [NodeId; 4]) -> [f32; 4] {
+            [5.960_464_5e-8; 4]
+        }
+        fn prefetch(&self, _: NodeId) {}
+    }
+
+    impl Space for Copies {
+        const ESTIMATES: bool = false;
+        type Point<'p> = Copies;
+        type Buffer = ();
+        type Guide<'p> = Copies;
+        fn point(&self, _: NodeId) -> Copies {
+            Copies
+        }
+        fn guide<'p>(&'p self, _: NodeId, _: &'p mut ()) -> Copies {
+            Copies
+        }
+    }
+
+    #[test]
+    fn copies_a_rounding_error_apart_are_copies_for_every_alpha() {
+        let distance = Copies.distance4([0; 4])[0];
+        let candidates: Vec<Neighbor> = (1..20).map(|node| Neighbor { distance, node }).collect();
+        for alpha in [1.0, 1.1, 1.2] {
+            let mut selected = Vec::new();
+            select_neighbors(&Copies, &candidates, 16, alpha, |_| false, &mut selected);
+            assert_eq!(selected.len(), 1, "alpha {alpha}");
         }
     }
 
@@ -86,7 +138,7 @@ mod tests {
         points.extend([[1.0, 0.0], [-1.0, 0.5], [0.0, -2.0]]);
         let space = Plane::new(points);
         let mut selected = Vec::new();
-        select_neighbors(&space, &space.sorted_around(0), 16, |_| false, &mut selected);
+        select_neighbors(&space, &space.sorted_around(0), 16, 1.0, |_| false, &mut selected);
         assert_eq!(selected.iter().filter(|n| n.distance == 0.0).count(), 1);
         assert_eq!(selected.len(), 4, "{selected:?}");
     }
@@ -95,7 +147,7 @@ mod tests {
     fn infinite_distances_are_copies_of_each_other() {
         let space = Plane::new(vec![[f32::MAX, 0.0], [-f32::MAX, 0.0], [0.0, f32::MAX], [0.0, -f32::MAX]]);
         let mut selected = Vec::new();
-        select_neighbors(&space, &space.sorted_around(0), 16, |_| false, &mut selected);
+        select_neighbors(&space, &space.sorted_around(0), 16, 1.0, |_| false, &mut selected);
         assert_eq!(selected.len(), 1);
     }
 }

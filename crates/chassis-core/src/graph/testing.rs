@@ -49,6 +49,31 @@ impl Plane {
     }
 }
 
+/// Point sets that tear graphs apart.
+pub(super) fn shapes(seed: u64) -> Vec<(&'static str, Plane)> {
+    let random = Plane::random(1_200, seed);
+    let mut lattice = Vec::new();
+    (0..30).for_each(|x| lattice.extend((0..30).map(|y| [x as f32, y as f32])));
+    let mut copies = vec![[0.5, 0.5]; 900];
+    copies.extend(Plane::random(300, seed).points);
+    let mut late_copies = Plane::random(300, seed).points;
+    late_copies.extend(vec![[40.0, 40.0]; 700]);
+    let line = (0..1_000).map(|i| [(i as f32).powi(3), 0.0]).collect();
+    let far = |i: u32| [f32::MAX * if i.is_multiple_of(2) { 1.0 } else { -1.0 }, i as f32];
+    let inner = Plane { inner: true, ..Plane::random(1_000, seed) };
+    let rough = Plane { error: 0.5, ..Plane::random(1_000, seed) };
+    vec![
+        ("random", random),
+        ("lattice", Plane::new(lattice)),
+        ("copies first", Plane::new(copies)),
+        ("copies last", Plane::new(late_copies)),
+        ("a line", Plane::new(line)),
+        ("infinitely far", Plane::new((0..600).map(far).collect())),
+        ("inner product", inner),
+        ("rough guides", rough),
+    ]
+}
+
 pub(super) struct PlanePoint<'a>(&'a Plane, NodeId);
 
 impl Point for PlanePoint<'_> {
@@ -197,8 +222,40 @@ impl Build {
         self
     }
 
+    /// Refines the graph, whatever the distances.
+    pub(super) fn refine(mut self, alpha: f32, ef: usize, threads: usize) -> Build {
+        let Build { space, lists, params, entry } = &mut self;
+        let (count, entry) = (space.points.len() as u32, entry.unwrap().0);
+        let scratch = &mut Vec::new();
+        refine(space, lists, count, entry, params, alpha, ef, threads, scratch, &|_, _| true).unwrap();
+        self
+    }
+
     pub(super) fn problems(&self) -> Vec<Problem> {
         let m = self.params.m;
         check(&self.lists, self.lists.count(), self.entry, &self.params, |node| level_of(node, m))
+    }
+
+    /// The invariants, and that node 0 can be reached from every node: with the check's own walk from the entry
+    /// point that makes every node reachable from every other.
+    pub(super) fn assert_sound(&self, what: &str) {
+        assert_eq!(self.problems(), [], "{what}");
+        let count = self.lists.count();
+        let mut back = vec![Vec::new(); count as usize];
+        for node in 0..count {
+            self.lists.list(0, node).iter().for_each(|to| back[*to as usize].push(node));
+        }
+        let mut reached = vec![false; count as usize];
+        let mut open: Vec<NodeId> = vec![0];
+        while let Some(node) = open.pop() {
+            if !std::mem::replace(&mut reached[node as usize], true) {
+                open.extend(&back[node as usize]);
+            }
+        }
+        assert_eq!(reached.iter().position(|reached| !reached), None, "{what}: no way to node 0");
+        for node in 1..count {
+            let parent = self.lists.list(0, node)[0];
+            assert!(self.lists.list(0, parent).contains(&node), "{what}: node {node} of parent {parent}");
+        }
     }
 }

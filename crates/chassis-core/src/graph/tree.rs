@@ -85,59 +85,11 @@ impl<'a, L: Lists> Parents<'a, L> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Build, Plane};
-    use super::super::{NodeId, Params, batch_limit};
+    use super::super::testing::{Build, Plane, shapes};
+    use super::super::{Params, batch_limit};
 
     const TINY: Params = Params { m: 2, m0: 4, ef_construction: 8 };
     const USUAL: Params = Params { m: 16, m0: 32, ef_construction: 60 };
-
-    /// The invariants, and that node 0 can be reached from every node: with the check's own walk from the entry
-    /// point that makes every node reachable from every other.
-    fn assert_sound(build: &Build, what: &str) {
-        assert_eq!(build.problems(), [], "{what}");
-        let count = build.lists.count();
-        let mut back = vec![Vec::new(); count as usize];
-        for node in 0..count {
-            build.lists.list(0, node).iter().for_each(|to| back[*to as usize].push(node));
-        }
-        let mut reached = vec![false; count as usize];
-        let mut open: Vec<NodeId> = vec![0];
-        while let Some(node) = open.pop() {
-            if !std::mem::replace(&mut reached[node as usize], true) {
-                open.extend(&back[node as usize]);
-            }
-        }
-        assert_eq!(reached.iter().position(|reached| !reached), None, "{what}: no way to node 0");
-        for node in 1..count {
-            let parent = build.lists.list(0, node)[0];
-            assert!(build.lists.list(0, parent).contains(&node), "{what}: node {node} of parent {parent}");
-        }
-    }
-
-    /// Point sets that tear graphs apart.
-    fn shapes(seed: u64) -> Vec<(&'static str, Plane)> {
-        let random = Plane::random(1_200, seed);
-        let mut lattice = Vec::new();
-        (0..30).for_each(|x| lattice.extend((0..30).map(|y| [x as f32, y as f32])));
-        let mut copies = vec![[0.5, 0.5]; 900];
-        copies.extend(Plane::random(300, seed).points);
-        let mut late_copies = Plane::random(300, seed).points;
-        late_copies.extend(vec![[40.0, 40.0]; 700]);
-        let line = (0..1_000).map(|i| [(i as f32).powi(3), 0.0]).collect();
-        let far = |i: u32| [f32::MAX * if i.is_multiple_of(2) { 1.0 } else { -1.0 }, i as f32];
-        let inner = Plane { inner: true, ..Plane::random(1_000, seed) };
-        let rough = Plane { error: 0.5, ..Plane::random(1_000, seed) };
-        vec![
-            ("random", random),
-            ("lattice", Plane::new(lattice)),
-            ("copies first", Plane::new(copies)),
-            ("copies last", Plane::new(late_copies)),
-            ("a line", Plane::new(line)),
-            ("infinitely far", Plane::new((0..600).map(far).collect())),
-            ("inner product", inner),
-            ("rough guides", rough),
-        ]
-    }
 
     #[test]
     fn every_node_reaches_every_other_whatever_the_points() {
@@ -145,8 +97,8 @@ mod tests {
             for params in [TINY, Params { m: 4, m0: 4, ef_construction: 16 }, USUAL] {
                 for (name, space) in shapes(seed) {
                     let build = Build::new(space, params).insert(batch_limit, 1);
-                    assert_sound(&build, &format!("{name}, seed {seed}, {params:?}"));
-                    assert_sound(&build.fill(1), &format!("{name}, filled, seed {seed}, {params:?}"));
+                    build.assert_sound(&format!("{name}, seed {seed}, {params:?}"));
+                    build.fill(1).assert_sound(&format!("{name}, filled, seed {seed}, {params:?}"));
                 }
             }
         }
@@ -157,7 +109,7 @@ mod tests {
         for batch in [1, 2, 7, 100, 500] {
             for (name, space) in shapes(9) {
                 let build = Build::new(space, TINY).insert(|_| batch, 1);
-                assert_sound(&build, &format!("{name}, batches of {batch}"));
+                build.assert_sound(&format!("{name}, batches of {batch}"));
             }
         }
     }
@@ -168,6 +120,6 @@ mod tests {
         let (old, new) = space.points.split_at(1_000);
         let mut build = Build::new(Plane::new(old.to_vec()), USUAL).insert(batch_limit, 1).fill(1);
         build.space.points.extend_from_slice(new);
-        assert_sound(&build.insert(|_| 50, 1), "filled, then grown");
+        build.insert(|_| 50, 1).assert_sound("filled, then grown");
     }
 }

@@ -21,7 +21,7 @@ use crate::index::{Id, Inner, ids};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Published, Rows, Txn, View, ids as tree};
 
-/// A call that adds at least this many rows is a bulk build, and ends by filling all neighbor lists, …
+/// A call that adds at least this many rows is a bulk build, and ends by refining and filling all neighbor lists, …
 const BULK_ROWS: usize = 1_000;
 /// … if its rows are at least this share of the index: one in four.
 const BULK_SHARE: usize = 4;
@@ -105,12 +105,15 @@ impl Inner {
     ) -> Result<()> {
         let threads = options.threads.unwrap_or_else(crate::index::default_threads).max(1);
         let has_codes = self.encode(txn, batch.vectors, batch.rows > 1, threads)?;
-        let mut done = 0;
-        while done < batch.rows {
-            if options.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+        let total = batch.rows;
+        let all = txn.view().node_count() as usize + total;
+        let bulk = total >= BULK_ROWS && total * BULK_SHARE >= all;
+        let (mut done, cancelled) = (0, || options.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)));
+        while done < total {
+            if cancelled() {
                 return Err(Error::new(
                     ErrorKind::Cancelled,
-                    format!("cancelled after {done} of {} rows", batch.rows),
+                    format!("cancelled after {done} of {total} rows"),
                 ));
             }
             let linked = txn.view().node_count();
@@ -121,30 +124,48 @@ impl Inner {
             if has_codes {
                 show_codes(txn, linked as usize + size)?;
             }
-            let entry = self.link(txn, Task::Insert { first: linked, count: size as u32 }, threads)?;
+            let insert = Task::Insert { first: linked, count: size as u32, refined: bulk };
+            let entry = self.link(txn, insert, threads)?;
             let now = txn.view().published();
             txn.publish(Published { node_count: linked + size as u32, entry, ..now });
             done += size;
-            if let Some(progress) = options.progress {
-                progress(done, batch.rows);
+            match options.progress {
+                Some(progress) if !bulk => progress(done, total),
+                // Refining takes about as long as linking, which is half of a bulk build.
+                Some(progress) if done < total => progress(done / 2, total),
+                _ => {}
             }
         }
-        if batch.rows >= BULK_ROWS && batch.rows * BULK_SHARE >= txn.view().node_count() as usize {
+        if bulk {
+            let go_on = |refined: usize, nodes: usize| {
+                if let Some(progress) = options.progress {
+                    progress(total.div_ceil(2) + total / 2 * refined / nodes, total);
+                }
+                !cancelled()
+            };
+            self.link(txn, Task::Refine(&go_on), threads)?;
             self.link(txn, Task::Fill, threads)?;
+            if let Some(progress) = options.progress {
+                progress(total, total);
+            }
         }
         self.renew_entries(txn, batch.rows >= BULK_ROWS)
     }
 
-    fn link(&self, txn: &mut Txn<'_>, task: Task, threads: usize) -> Result<Option<(NodeId, u8)>> {
+    fn link(&self, txn: &mut Txn<'_>, task: Task<'_>, threads: usize) -> Result<Option<(NodeId, u8)>> {
         let view = &txn.view().clone();
         let count = match task {
-            Task::Insert { first, count } => first + count,
-            Task::Fill => view.node_count(),
+            Task::Insert { first, count, .. } => first + count,
+            Task::Refine(_) | Task::Fill => view.node_count(),
         };
+        let mut params = self.params;
+        if let Task::Insert { refined: true, .. } = task {
+            params.ef_construction = (params.ef_construction / 2).max(params.m);
+        }
         let coded = Coded::of(view, self.metric, count)?;
         let links = Links { lists: ListsView::new(view), txn };
         let mut scratch = self.walks.take();
-        let (metric, params, scratch_of) = (self.metric, &self.params, &mut scratch);
+        let (metric, params, scratch_of) = (self.metric, &params, &mut scratch);
         let link = Link { view, metric, coded, links, task, params, threads, scratch: scratch_of };
         let linked = kernels::dispatch(link);
         self.walks.put(scratch);
@@ -154,9 +175,11 @@ impl Inner {
 
 /// What is done to the graph.
 #[derive(Clone, Copy)]
-enum Task {
-    /// Links a batch of placed nodes.
-    Insert { first: NodeId, count: u32 },
+enum Task<'a> {
+    /// Links a batch of placed nodes; with half the candidates when a refine pass follows.
+    Insert { first: NodeId, count: u32, refined: bool },
+    /// Selects all links of layer 0 again, while it is told to go on.
+    Refine(&'a dyn Fn(usize, usize) -> bool),
     /// Fills the lists.
     Fill,
 }
@@ -167,7 +190,7 @@ struct Link<'a, 't> {
     metric: Metric,
     coded: Option<Coded<'a>>,
     links: Links<'a, 't>,
-    task: Task,
+    task: Task<'a>,
     params: &'a graph::Params,
     threads: usize,
     scratch: &'a mut Vec<graph::BuildScratch>,
@@ -202,11 +225,21 @@ impl<'a> Link<'a, '_> {
     }
 
     fn run<S: graph::Space>(self, space: &S) -> Result<Option<(NodeId, u8)>> {
-        let Link { view, mut links, task, params, threads, scratch, .. } = self;
+        let Link { view, metric, mut links, task, params, threads, scratch, .. } = self;
         let entry = match task {
-            Task::Insert { first, count } => {
+            Task::Insert { first, count, .. } => {
                 let entry = view.entry();
                 Some(graph::insert_batch(space, &mut links, first, count, entry, params, threads, scratch)?)
+            }
+            Task::Refine(go_on) => {
+                let alpha = if metric.is_square() { params.alpha() } else { 1.0 };
+                if let Some((entry, _)) = view.entry() {
+                    let (nodes, ef) = (view.node_count(), params.ef_construction);
+                    graph::refine(
+                        space, &mut links, nodes, entry, params, alpha, ef, threads, scratch, go_on,
+                    )?;
+                }
+                view.entry()
             }
             Task::Fill => {
                 graph::fill(space, &mut links, view.node_count(), params, threads, scratch)?;

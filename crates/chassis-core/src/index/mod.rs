@@ -45,7 +45,7 @@ pub use ids::Id;
 pub use options::{
     BatchOptions, DEFAULT_EF_CONSTRUCTION, DEFAULT_EF_SEARCH, DEFAULT_K, DEFAULT_M, EXACT_BELOW, IdType,
     MAX_DIMENSIONS, MAX_EF, MAX_MODEL, MAX_PAYLOAD, MAX_STRING_ID, Metric, Mode, OpenOptions, Quantization,
-    SearchOptions, similarity,
+    SHORT_LISTS_FROM, SearchOptions, similarity,
 };
 pub use search::Hits;
 
@@ -525,9 +525,10 @@ fn check_options(options: &OpenOptions) -> Result<()> {
 
 fn params_for(options: &OpenOptions) -> graph::Params {
     let m = options.m.unwrap_or(DEFAULT_M);
+    let times = if options.dimensions.is_some_and(|d| d < SHORT_LISTS_FROM) { 3 } else { 2 };
     graph::Params {
         m,
-        m0: options.m0.unwrap_or(m.saturating_mul(2).min(96)),
+        m0: options.m0.unwrap_or(m.saturating_mul(times).min(graph::MAX_DEGREE)),
         ef_construction: options.ef_construction.unwrap_or(DEFAULT_EF_CONSTRUCTION),
     }
 }

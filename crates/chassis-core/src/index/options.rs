@@ -8,8 +8,12 @@ use crate::index::Id;
 
 /// Links a new node makes on each layer (`m` of the HNSW paper). 16 suits 100 to 1,536 dimensions.
 pub const DEFAULT_M: usize = 16;
-/// Candidates held while a node is inserted. More costs build time and improves the graph slowly.
-pub const DEFAULT_EF_CONSTRUCTION: usize = 200;
+/// Candidates held while links are chosen: by an insert, and by the refine pass of a bulk build, whose first pass
+/// holds half as many. More costs build time and improves the graph slowly.
+pub const DEFAULT_EF_CONSTRUCTION: usize = 128;
+/// Below so many dimensions a list of layer 0 holds `3 * m` nodes by default, from here on `2 * m`: where a distance
+/// costs less than a step, longer lists save more than they cost.
+pub const SHORT_LISTS_FROM: usize = 256;
 /// Candidates held during a search. More costs time and raises recall.
 pub const DEFAULT_EF_SEARCH: usize = 64;
 /// Results returned when `k` is not stated.
@@ -130,7 +134,7 @@ pub struct OpenOptions {
     pub id_type: Option<IdType>,
     /// 2 to 64, default [`DEFAULT_M`].
     pub m: Option<usize>,
-    /// Degree bound of layer 0, 4 to 96, default `2 * m`.
+    /// Degree bound of layer 0, 4 to 96, default `3 * m` below [`SHORT_LISTS_FROM`] dimensions, else `2 * m`.
     pub m0: Option<usize>,
     /// 8 to 4,096, default [`DEFAULT_EF_CONSTRUCTION`].
     pub ef_construction: Option<usize>,
@@ -151,7 +155,8 @@ pub struct BatchOptions<'a> {
     pub payloads: Option<&'a [Option<&'a [u8]>]>,
     /// Threads to use; default: all cores. The file's bytes do not depend on it.
     pub threads: Option<usize>,
-    /// Called with (rows linked, rows in all), at most once per internal batch.
+    /// Called with (rows done, rows in all), at most once per internal batch, the numbers rising. In a bulk build a
+    /// row is half done when it is linked: its list is selected once more when all of them are.
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
     /// Set to true from anywhere to stop; the call then fails with [`ErrorKind::Cancelled`] and adds nothing.
     pub cancel: Option<&'a AtomicBool>,

@@ -22,6 +22,12 @@ const _: () = assert!(graph::NONE == neighbors::NONE);
 /// The metric is looked at for each four vectors. The branch always goes the same way, and a walk, a scan and a build
 /// are compiled once for each instruction set, not once more for each metric.
 impl Metric {
+    /// Whether distances are squares, or in proportion to squares: comparing one with a multiple of another has a
+    /// meaning then. A cosine's is half the squared distance of the vectors at unit length.
+    pub(crate) fn is_square(self) -> bool {
+        self != Metric::Ip
+    }
+
     /// What is needed to know about the query beside its components.
     #[inline(always)]
     fn prepare<L: Lanes>(self, lanes: L, query: &[f32]) -> f32 {

@@ -224,6 +224,32 @@ fn the_same_operations_give_the_same_bytes_at_any_thread_count() {
 }
 
 #[test]
+fn a_bulk_build_is_half_done_when_it_is_linked_and_may_be_cancelled_after_that() {
+    let (_dir, path) = place();
+    let index = VectorIndex::open(&path, &options(8, Metric::L2)).unwrap();
+    let (rows, half) = (5_001, 2_501);
+    let (ticks, cancel) = (std::sync::Mutex::new(Vec::new()), std::sync::atomic::AtomicBool::new(false));
+    let stop = |done: usize, total: usize| {
+        ticks.lock().unwrap().push((done, total));
+        cancel.store(done >= half, std::sync::atomic::Ordering::Relaxed);
+    };
+    let vectors = clustered(rows, 8, 2);
+    let batch = BatchOptions { progress: Some(&stop), cancel: Some(&cancel), ..Default::default() };
+    let error = index.add_batch(&vectors, &batch).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_eq!(ticks.lock().unwrap().last(), Some(&(half, rows)), "nothing of it is refined");
+    assert_eq!(index.len().unwrap(), 0);
+    ticks.lock().unwrap().clear();
+    index.add_batch(&vectors, &BatchOptions { cancel: None, ..batch }).unwrap();
+    let ticks = ticks.into_inner().unwrap();
+    assert!(ticks.is_sorted_by(|a, b| a.0 < b.0) && ticks.contains(&(half, rows)), "{ticks:?}");
+    assert_eq!(ticks.last(), Some(&(rows, rows)));
+    assert_eq!(index.len().unwrap(), rows as u64);
+    index.commit().unwrap();
+    assert!(index.check(CheckLevel::Full).unwrap().is_ok());
+}
+
+#[test]
 fn a_cancelled_batch_adds_nothing() {
     let (_dir, path) = place();
     let index = VectorIndex::open(&path, &options(8, Metric::L2)).unwrap();
