@@ -5,6 +5,8 @@
 //! | `options` | what a caller may ask for, defaults, ranges |
 //! | `insert` | the write path, top to bottom |
 //! | `search` | the read path, top to bottom |
+//! | `scan`, `bounds` | exact answers from every row; why tiles of them miss nothing |
+//! | `batch` | many queries on many threads |
 //! | `space` | stored bytes and kernels as the graph's traits |
 //! | `nodes`, `ids` | node records, live bits; ids to nodes and back |
 //! | `check` | storage verification and graph check in one report |
@@ -15,15 +17,19 @@
 //! One writer at a time (a mutex inside the store), any number of searches beside it. A search takes the
 //! current [`View`](crate::storage::View) once; it sees the nodes that were complete at that moment and never waits.
 
+mod batch;
+mod bounds;
 mod check;
 mod ids;
 mod insert;
 mod nodes;
 mod options;
 mod pool;
+mod scan;
 mod search;
 mod space;
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -292,37 +298,18 @@ impl VectorIndex {
         self.inner()?.search_into(query, options, hits)
     }
 
-    /// Searches many queries that lie back to back, on `threads` cores (default all).
+    /// Searches many queries that lie back to back, on `threads` cores (default all), the calling thread among
+    /// them. The answers are those of [`search`](VectorIndex::search), for any number of threads, of one state of
+    /// the index; a query that fails, fails the call. Exact searches of a batch share each pass over the vectors
+    /// and are several times as fast as one by one.
     pub fn search_batch(
         &self,
         queries: &[f32],
         options: &SearchOptions,
         threads: Option<usize>,
     ) -> Result<Vec<Hits>> {
-        let inner = self.inner()?;
-        let dimensions = inner.header.dimensions as usize;
-        if !queries.len().is_multiple_of(dimensions) {
-            return Err(Error::new(
-                ErrorKind::DimensionMismatch,
-                format!("{} values are not whole queries of {dimensions} dimensions", queries.len()),
-            ));
-        }
-        let threads = threads.unwrap_or_else(default_threads).max(1);
-        let mut hits = vec![Hits::default(); queries.len() / dimensions];
-        let share = hits.len().div_ceil(threads).max(1);
-        let run = |(hits, queries): (&mut [Hits], &[f32])| -> Result<()> {
-            let mut pairs = hits.iter_mut().zip(queries.chunks(dimensions));
-            pairs.try_for_each(|(hits, query)| inner.search_into(query, options, hits))
-        };
-        let run = &run;
-        let outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
-            let parts = hits.chunks_mut(share).zip(queries.chunks(share * dimensions));
-            let threads: Vec<_> = parts.map(|part| scope.spawn(move || run(part))).collect();
-            let died = || Err(Error::new(ErrorKind::Internal, "a search thread panicked"));
-            threads.into_iter().map(|t| t.join().unwrap_or_else(|_| died())).collect()
-        });
-        outcomes.into_iter().collect::<Result<()>>()?;
-        Ok(hits)
+        let threads = threads.map(|threads| NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN));
+        self.inner()?.search_batch(queries, options, threads)
     }
 
     /// Makes everything added so far durable and returns the commit's number. After it returns, no crash and no

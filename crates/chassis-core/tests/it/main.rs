@@ -4,6 +4,8 @@
 mod api;
 /// Each case of bad input has its code and no effect.
 mod bad_input;
+/// Batches against single searches.
+mod batch;
 /// A second process, to be killed or limited.
 mod child;
 /// Searches beside a writer.
