@@ -10,6 +10,7 @@
 //! | `space` | stored bytes and kernels as the graph's traits |
 //! | `nodes`, `ids` | node records, live bits; ids to nodes and back |
 //! | `check` | storage verification and graph check in one report |
+//! | `warm` | reading in what searches need |
 //! | `pool` | memory kept between calls |
 //!
 //! # Concurrency
@@ -28,6 +29,7 @@ mod pool;
 mod scan;
 mod search;
 mod space;
+mod warm;
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -48,6 +50,7 @@ pub use options::{
     SearchOptions, similarity,
 };
 pub use search::Hits;
+pub use warm::{WarmOptions, WarmReport};
 
 /// A record read back.
 #[derive(Debug, Clone, PartialEq)]
@@ -351,6 +354,24 @@ impl VectorIndex {
     /// do not.
     pub fn check(&self, level: CheckLevel) -> Result<CheckReport> {
         self.inner()?.check(level)
+    }
+
+    /// Reads in what a search needs, so that the first searches do not wait for the disk: the graph, node records
+    /// and codes; the vectors last, and only when the whole file fits in half of the memory. What is read is
+    /// verified. Searches and a writer go on meanwhile.
+    ///
+    /// # Errors
+    /// `Corrupt` and `Truncated` for what is damaged, `Io`.
+    pub fn warm(&self) -> Result<WarmReport> {
+        self.warm_with(&WarmOptions::default())
+    }
+
+    /// [`warm`](VectorIndex::warm) that can be stopped.
+    ///
+    /// # Errors
+    /// As [`warm`](VectorIndex::warm); `Cancelled` when it was stopped.
+    pub fn warm_with(&self, options: &WarmOptions<'_>) -> Result<WarmReport> {
+        self.inner()?.warm(options)
     }
 
     /// Facts and figures; cheap.

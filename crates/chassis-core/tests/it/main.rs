@@ -28,3 +28,5 @@ mod support;
 mod surgery;
 /// Rules of the source tree.
 mod tidy;
+/// Reading in what searches need.
+mod warm;
