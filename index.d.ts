@@ -55,6 +55,8 @@ export declare class NativeIndex {
   refreshSync(): boolean
   check(level?: string | undefined | null, cancel?: CancelToken | undefined | null): Promise<NativeReport>
   checkSync(level?: string | undefined | null): NativeReport
+  warm(cancel?: CancelToken | undefined | null): Promise<NativeWarmReport>
+  warmSync(): NativeWarmReport
   stats(cancel?: CancelToken | undefined | null): Promise<NativeStats>
   statsSync(): NativeStats
   userVersion(): number | bigint
@@ -137,6 +139,11 @@ export interface NativeStats {
   kernel: string
   recoveredPreviousCommit: boolean
   readOnly: boolean
+}
+
+/** What `warm` did. */
+export interface NativeWarmReport {
+  bytes: number
 }
 
 /** The similarities that belong to distances under a metric. */

@@ -410,6 +410,7 @@ test('a second writer, a read-only handle, a closed one', async (t) => {
     (handle) => handle.get(1),
     (handle) => handle.has(1),
     (handle) => handle.stats(),
+    (handle) => handle.warm(),
     (handle) => handle.check(),
     (handle) => handle.refresh(),
   ]
@@ -418,4 +419,5 @@ test('a second writer, a read-only handle, a closed one', async (t) => {
   await fails(t, () => index.userVersion, 'ERR_CHASSIS_CLOSED')
   await fails(t, () => index.searchSync(vector), 'ERR_CHASSIS_CLOSED')
   await fails(t, () => index.statsSync(), 'ERR_CHASSIS_CLOSED')
+  await fails(t, () => index.warmSync(), 'ERR_CHASSIS_CLOSED')
 })

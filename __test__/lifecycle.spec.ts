@@ -119,6 +119,7 @@ test('a signal that has fired rejects with its reason and does nothing', async (
     () => index.refresh({ signal }),
     () => index.check({ signal }),
     () => index.stats({ signal }),
+    () => index.warm({ signal }),
     () => index.setUserVersion(1, { signal }),
   ]
   for (const call of calls) t.is(await t.throwsAsync(call), reason)

@@ -12,6 +12,7 @@ import type {
   SearchRow,
   Stats,
   StoredRecord,
+  WarmReport,
 } from '../dist/index.mjs'
 
 type Same<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false
@@ -33,6 +34,7 @@ export async function integers(path: string | URL): Promise<void> {
   await index.addBatch(frozen)
   same<Same<Awaited<ReturnType<typeof index.commit>>, number>>()
   same<Same<Awaited<ReturnType<typeof index.stats>>, Stats>>()
+  same<Same<Awaited<ReturnType<typeof index.warm>>, WarmReport>>()
   same<Same<Awaited<ReturnType<typeof index.check>>, CheckReport>>()
   const record = await index.get(id)
   same<Same<typeof record, StoredRecord<'integer', Payload> | undefined>>()

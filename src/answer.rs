@@ -1,6 +1,6 @@
 //! Core results as JavaScript values: copies that JavaScript owns, few objects per call.
 
-use chassis_core::{CheckReport, Hits, Id, IdType, Record, Stats, VectorIndex};
+use chassis_core::{CheckReport, Hits, Id, IdType, Record, Stats, VectorIndex, WarmReport};
 use napi::Env;
 use napi::bindgen_prelude::{
     ArrayBuffer, BigInt, BigUint64ArraySlice, Either3, Float32ArraySlice, ToNapiValue, TypeName,
@@ -36,6 +36,7 @@ plain! {
     Id => JsId, id => match id { Id::Integer(id) => integer(id), Id::String(text) => Either3::C(text) };
     VectorIndex => NativeIndex, index => NativeIndex::new(index);
     Stats => NativeStats, stats => NativeStats::from(stats);
+    WarmReport => NativeWarmReport, report => NativeWarmReport { bytes: report.bytes as f64 };
     CheckReport => NativeReport, report => NativeReport::from(report);
 }
 
@@ -153,6 +154,12 @@ impl Answer for Vec<Found> {
     fn into_js<'env>(self, env: &'env Env) -> napi::Result<Self::Js<'env>> {
         self.into_iter().map(|found| found.into_js(env)).collect()
     }
+}
+
+/// What `warm` did.
+#[napi(object, object_from_js = false)]
+pub struct NativeWarmReport {
+    pub bytes: f64,
 }
 
 /// What `check` found.

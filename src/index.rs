@@ -10,12 +10,15 @@ use std::cell::RefCell;
 
 use chassis_core::{
     BatchOptions, CheckLevel, CheckReport, Error, ErrorKind, Hits, Id, Record, Result, Stats, VectorIndex,
+    WarmOptions, WarmReport,
 };
 use napi::Env;
 use napi::bindgen_prelude::BigUint64ArraySlice;
 use napi_derive::napi;
 
-use crate::answer::{Answer, BatchIds, Found, Include, NativeHits, NativeRecord, NativeReport, NativeStats};
+use crate::answer::{
+    Answer, BatchIds, Found, Include, NativeHits, NativeRecord, NativeReport, NativeStats, NativeWarmReport,
+};
 use crate::error;
 use crate::options::{self, JsId, JsIds, NativeOpenOptions, Payloads, whole};
 use crate::task::{Async, CancelToken, ProgressCallback, run, throttled};
@@ -410,6 +413,17 @@ impl NativeIndex {
     #[napi]
     pub fn check_sync(&self, env: &Env, level: Option<String>) -> napi::Result<NativeReport> {
         now(env, self.checking(level))
+    }
+
+    #[napi(ts_return_type = "Promise<NativeWarmReport>")]
+    pub fn warm(&self, cancel: Option<&CancelToken>) -> Async<WarmReport> {
+        let (index, flag) = (self.index.clone(), cancel.map(CancelToken::flag));
+        run(cancel, move || index.warm_with(&WarmOptions { cancel: flag.as_deref() }))
+    }
+
+    #[napi]
+    pub fn warm_sync(&self, env: &Env) -> napi::Result<NativeWarmReport> {
+        now(env, self.plain(VectorIndex::warm))
     }
 
     #[napi(ts_return_type = "Promise<NativeStats>")]

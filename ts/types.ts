@@ -207,6 +207,12 @@ export interface CheckReport {
   blocks: number
 }
 
+/** What {@link VectorIndex.warm} did. */
+export interface WarmReport {
+  /** Bytes read from the file, or from the system's cache of it. */
+  bytes: number
+}
+
 /** Facts and figures of an index. */
 export interface Stats {
   /** Records. */

@@ -305,7 +305,8 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
   }
 
   /**
-   * Searches many queries in one call, on all cores; one result per query, the same as {@link search} gives.
+   * Searches many queries in one call, on all cores; one result per query, the same as {@link search} gives. Exact
+   * searches of a batch share each pass over the vectors and are several times as fast as one by one.
    *
    * @param queries - Back to back in one `Float32Array`, or a list of vectors.
    * @throws Like {@link search}.
@@ -408,6 +409,24 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
   checkSync(options?: t.CheckSyncOptions): t.CheckReport {
     const [index, { level }] = [this.#open(), checkOptions(options)]
     return toReport(sync(() => index.checkSync(level)))
+  }
+
+  /**
+   * Reads in what a search needs, so that the first searches do not wait for the disk: the graph, node records and
+   * codes; the vectors last, and only when the whole file fits in half of the memory. What is read is verified.
+   * Searches and writes go on meanwhile. Nothing needs it; call it after opening when the first answers matter.
+   *
+   * @throws `ERR_CHASSIS_CORRUPT`, `…_TRUNCATED`, `…_IO`, `…_CLOSED`.
+   */
+  async warm(options?: t.CallOptions): Promise<t.WarmReport> {
+    const [index, signal] = [this.#open(), signalOnly(options)]
+    return this.#calls.read(signal, (c) => index.warm(c))
+  }
+
+  /** {@link warm}, blocking. */
+  warmSync(): t.WarmReport {
+    const index = this.#open()
+    return sync(() => index.warmSync())
   }
 
   /** Facts and figures. Cheap. */

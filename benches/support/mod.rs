@@ -41,16 +41,22 @@ pub fn is_test_mode() -> bool {
 impl Set {
     /// The set of this run, with at most `rows` rows; a few when the benches are only tested.
     pub fn load(rows: usize) -> Set {
-        let rows = if is_test_mode() { (rows / 100).max(2_000) } else { rows };
-        let mut set = match std::env::var_os("CHASSIS_DATA") {
-            Some(folder) => Set::real(Path::new(&folder), rows),
-            None => Set::clustered(rows, 128),
-        };
+        let mut set = Set::without_truth(rows, QUERIES);
         set.truth = set.queries.chunks_exact(set.dimensions).map(|query| set.exact(query)).collect();
         set
     }
 
-    fn real(folder: &Path, rows: usize) -> Set {
+    /// The same set with this many queries, and without their true neighbors.
+    pub fn without_truth(rows: usize, queries: usize) -> Set {
+        let (rows, queries) =
+            if is_test_mode() { ((rows / 100).max(2_000), queries.min(50)) } else { (rows, queries) };
+        match std::env::var_os("CHASSIS_DATA") {
+            Some(folder) => Set::real(Path::new(&folder), rows, queries),
+            None => Set::clustered(rows, queries, 128),
+        }
+    }
+
+    fn real(folder: &Path, rows: usize, queries: usize) -> Set {
         const DIMENSIONS: usize = 100;
         let read = |part: &str, rows: usize| {
             let file = folder.join(format!("glove100.{part}.f32bin"));
@@ -58,7 +64,7 @@ impl Set {
             let floats = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
             floats.take(rows * DIMENSIONS).collect()
         };
-        let (base, queries) = (read("base", rows), read("query", QUERIES));
+        let (base, queries) = (read("base", rows), read("query", queries));
         Set {
             name: "glove100",
             metric: Metric::Cosine,
@@ -70,7 +76,7 @@ impl Set {
     }
 
     /// Clusters in a space of few dimensions, laid into one of many, with a little noise in all of them.
-    fn clustered(rows: usize, dimensions: usize) -> Set {
+    fn clustered(rows: usize, queries: usize, dimensions: usize) -> Set {
         let mut rng = Rng(7);
         let basis: Vec<f32> = (0..LATENT * dimensions).map(|_| rng.normal()).collect();
         let centers: Vec<f32> = (0..CLUSTERS * LATENT).map(|_| rng.normal()).collect();
@@ -87,7 +93,7 @@ impl Set {
             }
             out
         };
-        let (base, queries) = (draw(rows), draw(QUERIES));
+        let (base, queries) = (draw(rows), draw(queries));
         Set { name: "clustered128", metric: Metric::Cosine, dimensions, base, queries, truth: Vec::new() }
     }
 
@@ -139,21 +145,25 @@ impl Set {
 
     /// An empty index for this set in a folder of its own.
     pub fn create(&self) -> Place {
+        self.create_with(OpenOptions { ef_construction: Some(EF_CONSTRUCTION), ..Default::default() })
+    }
+
+    /// The same with other options of the graph.
+    pub fn create_with(&self, options: OpenOptions) -> Place {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("bench.chassis");
-        let options = OpenOptions {
-            dimensions: Some(self.dimensions),
-            metric: Some(self.metric),
-            ef_construction: Some(EF_CONSTRUCTION),
-            ..Default::default()
-        };
+        let options = OpenOptions { dimensions: Some(self.dimensions), metric: Some(self.metric), ..options };
         let index = VectorIndex::open(&path, &options).expect("a new index");
         Place { index, path, folder }
     }
 
     /// A committed index of all rows, with ids equal to row numbers.
     pub fn build(&self) -> Place {
-        let place = self.create();
+        self.fill(self.create())
+    }
+
+    /// Adds all rows to an empty index and commits.
+    pub fn fill(&self, place: Place) -> Place {
         let ids: Vec<chassis_core::Id> = (0..self.rows() as u64).map(chassis_core::Id::Integer).collect();
         let options = BatchOptions { ids: Some(&ids), ..Default::default() };
         place.index.add_batch(&self.base, &options).expect("the rows are added");

@@ -5,12 +5,15 @@
 //! | `options` | what a caller may ask for, defaults, ranges |
 //! | `insert` | the write path, top to bottom |
 //! | `search` | the read path, top to bottom |
+//! | `scan`, `bounds` | exact answers from every row; why tiles of them miss nothing |
+//! | `batch` | many queries on many threads |
 //! | `space` | stored bytes and kernels as the graph's traits |
 //! | `coded` | the same over codes |
 //! | `encode` | when codes begin, and the records of new rows |
 //! | `stages` | a search over codes: walk, measure again, measure exactly |
 //! | `nodes`, `ids` | node records, live bits; ids to nodes and back |
 //! | `check` | storage verification and graph check in one report |
+//! | `warm` | reading in what searches need |
 //! | `pool` | memory kept between calls |
 //!
 //! # Concurrency
@@ -18,6 +21,8 @@
 //! One writer at a time (a mutex inside the store), any number of searches beside it. A search takes the
 //! current [`View`](crate::storage::View) once; it sees the nodes that were complete at that moment and never waits.
 
+mod batch;
+mod bounds;
 mod check;
 mod coded;
 mod encode;
@@ -26,10 +31,13 @@ mod insert;
 mod nodes;
 mod options;
 mod pool;
+mod scan;
 mod search;
 mod space;
 mod stages;
+mod warm;
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -48,6 +56,7 @@ pub use options::{
     SHORT_LISTS_FROM, SearchOptions, similarity,
 };
 pub use search::Hits;
+pub use warm::{WarmOptions, WarmReport};
 
 /// A record read back.
 #[derive(Debug, Clone, PartialEq)]
@@ -300,37 +309,18 @@ impl VectorIndex {
         self.inner()?.search_into(query, options, hits)
     }
 
-    /// Searches many queries that lie back to back, on `threads` cores (default all).
+    /// Searches many queries that lie back to back, on `threads` cores (default all), the calling thread among
+    /// them. The answers are those of [`search`](VectorIndex::search), for any number of threads, of one state of
+    /// the index; a query that fails, fails the call. Exact searches of a batch share each pass over the vectors
+    /// and are several times as fast as one by one.
     pub fn search_batch(
         &self,
         queries: &[f32],
         options: &SearchOptions,
         threads: Option<usize>,
     ) -> Result<Vec<Hits>> {
-        let inner = self.inner()?;
-        let dimensions = inner.header.dimensions as usize;
-        if !queries.len().is_multiple_of(dimensions) {
-            return Err(Error::new(
-                ErrorKind::DimensionMismatch,
-                format!("{} values are not whole queries of {dimensions} dimensions", queries.len()),
-            ));
-        }
-        let threads = threads.unwrap_or_else(default_threads).max(1);
-        let mut hits = vec![Hits::default(); queries.len() / dimensions];
-        let share = hits.len().div_ceil(threads).max(1);
-        let run = |(hits, queries): (&mut [Hits], &[f32])| -> Result<()> {
-            let mut pairs = hits.iter_mut().zip(queries.chunks(dimensions));
-            pairs.try_for_each(|(hits, query)| inner.search_into(query, options, hits))
-        };
-        let run = &run;
-        let outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
-            let parts = hits.chunks_mut(share).zip(queries.chunks(share * dimensions));
-            let threads: Vec<_> = parts.map(|part| scope.spawn(move || run(part))).collect();
-            let died = || Err(Error::new(ErrorKind::Internal, "a search thread panicked"));
-            threads.into_iter().map(|t| t.join().unwrap_or_else(|_| died())).collect()
-        });
-        outcomes.into_iter().collect::<Result<()>>()?;
-        Ok(hits)
+        let threads = threads.map(|threads| NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN));
+        self.inner()?.search_batch(queries, options, threads)
     }
 
     /// Makes everything added so far durable and returns the commit's number. After it returns, no crash and no
@@ -372,6 +362,24 @@ impl VectorIndex {
     /// do not.
     pub fn check(&self, level: CheckLevel) -> Result<CheckReport> {
         self.inner()?.check(level)
+    }
+
+    /// Reads in what a search needs, so that the first searches do not wait for the disk: the graph, node records
+    /// and codes; the vectors last, and only when the whole file fits in half of the memory. What is read is
+    /// verified. Searches and a writer go on meanwhile.
+    ///
+    /// # Errors
+    /// `Corrupt` and `Truncated` for what is damaged, `Io`.
+    pub fn warm(&self) -> Result<WarmReport> {
+        self.warm_with(&WarmOptions::default())
+    }
+
+    /// [`warm`](VectorIndex::warm) that can be stopped.
+    ///
+    /// # Errors
+    /// As [`warm`](VectorIndex::warm); `Cancelled` when it was stopped.
+    pub fn warm_with(&self, options: &WarmOptions<'_>) -> Result<WarmReport> {
+        self.inner()?.warm(options)
     }
 
     /// Facts and figures; cheap.

@@ -8,6 +8,7 @@ use crate::graph::{Effort, Neighbor, NodeId, Walk};
 use crate::index::coded::Coded;
 use crate::index::insert::check_vector;
 use crate::index::options::{EXACT_BELOW, IdType, Metric, SearchOptions};
+use crate::index::scan::scan;
 use crate::index::space::{ListsView, Unread, VectorPoint};
 use crate::index::stages::{Plan, StageScratch, Stages};
 use crate::index::{Id, Inner, ids, nodes};
@@ -80,9 +81,21 @@ impl Inner {
         if options.k == 0 || view.live_count() == 0 {
             return Ok(());
         }
+        self.search_view(&view, query, options, ef, hits)
+    }
+
+    /// Searches one state for a query that was checked. `hits` are empty.
+    pub(crate) fn search_view(
+        &self,
+        view: &View,
+        query: &[f32],
+        options: &SearchOptions,
+        ef: usize,
+        hits: &mut Hits,
+    ) -> Result<()> {
         let mut scratch = self.scratch.take();
-        let found = self.run(&view, query, options, ef, &mut scratch);
-        let filled = found.and_then(|()| self.fill(&view, &scratch.found, hits));
+        let found = self.run(view, query, options, ef, &mut scratch);
+        let filled = found.and_then(|()| self.fill(view, &scratch.found, hits));
         self.scratch.put(scratch);
         filled
     }
@@ -98,6 +111,12 @@ impl Inner {
         check_vector(query, self.metric, ErrorKind::InvalidQuery, || "the query".to_owned())
     }
 
+    /// Whether a search is a scan: asked for, no dearer than a walk, or of everything.
+    pub(crate) fn is_scan(&self, view: &View, options: &SearchOptions) -> bool {
+        let cost = view.node_count() as usize * self.header.dimensions as usize;
+        options.exact || cost <= EXACT_BELOW || options.k as u64 >= view.live_count()
+    }
+
     fn run(
         &self,
         view: &View,
@@ -106,13 +125,13 @@ impl Inner {
         ef: usize,
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let cost = view.node_count() as usize * query.len();
-        let exact = options.exact || cost <= EXACT_BELOW || options.k as u64 >= view.live_count();
+        let exact = self.is_scan(view, options);
         let job = Job { view, metric: self.metric, query, options, ef, exact, scratch };
         kernels::dispatch(job)
     }
 
-    fn fill(&self, view: &View, found: &[Neighbor], hits: &mut Hits) -> Result<()> {
+    /// Turns nodes into results.
+    pub(crate) fn fill(&self, view: &View, found: &[Neighbor], hits: &mut Hits) -> Result<()> {
         for neighbor in found {
             let record = nodes::record(view, neighbor.node)?;
             match self.id_type {
@@ -141,7 +160,7 @@ impl WithLanes for Job<'_> {
         self.scratch.found.clear();
         let radius = self.options.radius.map_or(f32::INFINITY, |radius| self.metric.begin(radius));
         if self.exact {
-            scan(self.view, &point, self.options.k, &mut self.scratch.found)?;
+            scan(self.view, &point, 0..self.view.node_count(), self.options.k, &mut self.scratch.found)?;
         } else {
             self.walk(lanes, &point, &failed)?;
         }
@@ -189,7 +208,7 @@ impl Job<'_> {
             ef = ef.saturating_mul(4);
             if ef >= count as usize / 4 {
                 found.clear();
-                return scan(view, point, k, found);
+                return scan(view, point, 0..count, k, found);
             }
         }
     }
@@ -221,81 +240,4 @@ fn walk_vectors<L: Lanes>(
         }
     }
     Ok(())
-}
-
-/// The exact `k` nearest live nodes, by a scan in node order.
-#[inline(always)]
-fn scan<L: Lanes>(
-    view: &View,
-    point: &VectorPoint<'_, L>,
-    k: usize,
-    found: &mut Vec<Neighbor>,
-) -> Result<()> {
-    use crate::graph::Point;
-    let count = view.node_count();
-    let mut node: NodeId = 0;
-    while node < count {
-        let four = [0, 1, 2, 3].map(|i| (node + i).min(count - 1));
-        let distances = point.distance4(four);
-        for (i, &distance) in distances.iter().enumerate().take((count - node).min(4) as usize) {
-            let neighbor = Neighbor { distance, node: four[i] };
-            if (found.len() < k || neighbor < found[0]) && nodes::is_live(view, neighbor.node)? {
-                offer(found, k, neighbor);
-            }
-        }
-        node = node.saturating_add(4);
-    }
-    found.sort_unstable();
-    Ok(())
-}
-
-/// Keeps the `k` smallest in `heap`, the largest of them first.
-pub(crate) fn offer(heap: &mut Vec<Neighbor>, k: usize, neighbor: Neighbor) {
-    if heap.len() < k {
-        heap.push(neighbor);
-        let mut child = heap.len() - 1;
-        while child > 0 && heap[(child - 1) / 2] < heap[child] {
-            heap.swap(child, (child - 1) / 2);
-            child = (child - 1) / 2;
-        }
-        return;
-    }
-    heap[0] = neighbor;
-    let mut parent = 0;
-    loop {
-        let mut largest = 2 * parent + 1;
-        if largest >= k {
-            return;
-        }
-        if largest + 1 < k && heap[largest] < heap[largest + 1] {
-            largest += 1;
-        }
-        if heap[parent] >= heap[largest] {
-            return;
-        }
-        heap.swap(parent, largest);
-        parent = largest;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn offering_keeps_the_smallest() {
-        for k in 1..20 {
-            let mut heap = Vec::new();
-            let mut all: Vec<Neighbor> =
-                (0..100u32).map(|i| Neighbor { distance: (i * 37 % 101) as f32, node: i }).collect();
-            for n in &all {
-                if heap.len() < k || *n < heap[0] {
-                    offer(&mut heap, k, *n);
-                }
-            }
-            heap.sort_unstable();
-            all.sort_unstable();
-            assert_eq!(heap, all[..k]);
-        }
-    }
 }

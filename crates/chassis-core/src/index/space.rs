@@ -30,7 +30,7 @@ impl Metric {
 
     /// What is needed to know about the query beside its components.
     #[inline(always)]
-    fn prepare<L: Lanes>(self, lanes: L, query: &[f32]) -> f32 {
+    pub(crate) fn prepare<L: Lanes>(self, lanes: L, query: &[f32]) -> f32 {
         match self {
             Metric::Cosine => 1.0 / lanes.dot(query, query).sqrt(),
             Metric::L2 | Metric::Ip => 0.0,
@@ -39,7 +39,7 @@ impl Metric {
 
     /// Distance of one vector.
     #[inline(always)]
-    fn one<L: Lanes>(self, lanes: L, query: &[f32], prepared: f32, v: &[f32]) -> f32 {
+    pub(crate) fn one<L: Lanes>(self, lanes: L, query: &[f32], prepared: f32, v: &[f32]) -> f32 {
         match self {
             Metric::L2 => lanes.l2(query, v),
             Metric::Ip => -lanes.dot(query, v),

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::graph::{Effort, Neighbor, NodeId, Point, Walk};
 use crate::index::coded::{CodePoint, Coded, Eight, Four, Stage, entry_block};
 use crate::index::nodes;
-use crate::index::search::offer;
+use crate::index::scan::offer;
 use crate::index::space::{ListsView, Unread, VectorPoint};
 use crate::kernels::Lanes;
 use crate::storage::{Rows, View};

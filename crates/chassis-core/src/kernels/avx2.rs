@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::WithLanes;
 use super::lanes::Simd;
+use super::tile::{self, TILE_ROWS, Tile};
 
 /// Exists only where the CPU has AVX2 and FMA.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +88,19 @@ impl Simd for Avx2 {
     unsafe fn load(self, from: *const f32) -> __m256 {
         // SAFETY: eight floats are readable, by the caller's promise; the load needs no alignment.
         unsafe { _mm256_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m256 {
+        // SAFETY: see `zero`.
+        unsafe { _mm256_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m256, to: &mut [f32]) {
+        let to = &mut to[..8];
+        // SAFETY: see `zero`; eight floats are written, and the store needs no alignment.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), v) }
     }
 
     #[inline(always)]
@@ -203,6 +217,16 @@ impl Simd for Avx2 {
             _mm_storeu_ps(out.as_mut_ptr(), _mm_sub_ps(bias, _mm_mul_ps(a, value)));
         }
         out
+    }
+
+    #[inline(always)]
+    fn products(self, queries: &[f32], rows: [&[f32]; TILE_ROWS], tile: &mut Tile) {
+        if tile::has_avx512() {
+            // SAFETY: the CPU was asked.
+            unsafe { tile::avx512(queries, rows, tile) }
+        } else {
+            tile::generic(self, queries, rows, tile);
+        }
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@
 //! not by loads: there the rows go one by one.
 
 use super::lanes::Simd;
+use super::tile::{TILE_ROWS, Tile};
 use super::{CodeQuery, Lanes, WithLanes, codes};
 
 const SUMS: usize = 4;
@@ -203,6 +204,11 @@ impl<S: Simd> Lanes for S {
     #[inline(always)]
     fn dots_4bit(self, query: &[i8], records: [&[u8]; 4]) -> [i32; 4] {
         codes::dots_4bit(self, query, records)
+    }
+
+    #[inline(always)]
+    fn tile(self, queries: &[f32], rows: [&[f32]; TILE_ROWS], tile: &mut Tile) {
+        self.products(queries, rows, tile);
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! What an instruction set must offer: eight floats side by side, and products of codes.
 
 use super::WithLanes;
+use super::tile::{self, TILE_ROWS, Tile};
 
 /// An instruction set as seen by `generic`. A value of the type proves that the CPU has the instructions.
 pub trait Simd: Copy + Send + Sync {
@@ -16,6 +17,10 @@ pub trait Simd: Copy + Send + Sync {
     /// # Safety
     /// Eight floats are readable at `from`.
     unsafe fn load(self, from: *const f32) -> Self::V;
+    /// The same float eight times.
+    fn splat(self, value: f32) -> Self::V;
+    /// Writes the floats to the first eight of `to`.
+    fn store(self, v: Self::V, to: &mut [f32]);
     /// Up to seven floats, the other lanes zero.
     fn load_part(self, from: &[f32]) -> Self::V;
     /// `a + b`
@@ -47,6 +52,12 @@ pub trait Simd: Copy + Send + Sync {
     /// `a` and `bias` are readable at each of `factors`.
     unsafe fn estimates(self, quad: Self::Quad, offset: i32, scale: f32, factors: [*const u8; 4])
     -> [f32; 4];
+
+    /// See [`Lanes::tile`](super::Lanes::tile).
+    #[inline(always)]
+    fn products(self, queries: &[f32], rows: [&[f32]; TILE_ROWS], tile: &mut Tile) {
+        tile::generic(self, queries, rows, tile);
+    }
 
     /// Runs `work` as code of this instruction set.
     fn run_simd<W: WithLanes>(self, work: W) -> W::Output;

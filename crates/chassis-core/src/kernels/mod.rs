@@ -6,6 +6,7 @@
 //! | `lanes` | eight floats side by side: what an instruction set must offer |
 //! | `generic` | each distance written once over `lanes` |
 //! | `codes` | products with quantized codes, over `lanes` |
+//! | `tile` | products of twelve rows with sixteen queries, over `lanes` |
 //! | `avx2`, `neon` | `lanes` for one instruction set, and the way into its code |
 //! | `detect` | one probe of the CPU, kept |
 //!
@@ -20,6 +21,7 @@
 //!
 //! The order of summation is fixed: element `i` goes to partial sum `i mod 32`, fused, and the sums are added as
 //! a tree. A vector scored in a group of four gives the bits it gives alone, and AVX2 and NEON agree to the bit.
+//! Tiles alone are outside of this: they add in another order.
 //! The scalar form rounds products on their own and differs in the last places. Estimates from codes are the same
 //! everywhere: they add integers and fuse nothing.
 #![expect(unsafe_code, reason = "std::arch intrinsics; each use states why it is sound")]
@@ -37,11 +39,13 @@ mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod tile;
 
 use std::sync::atomic::AtomicU32;
 
 pub use codes::CodeQuery;
 pub use detect::{Isa, active};
+pub use tile::{TILE_QUERIES, TILE_ROWS, Tile};
 
 #[cfg(target_endian = "big")]
 compile_error!("vectors are read in place as little-endian floats");
@@ -69,6 +73,9 @@ pub trait Lanes: Copy + Send + Sync + sealed::Sealed {
     fn estimate_8bit(self, query: CodeQuery<'_, i16>, records: [&[u8]; 4]) -> [f32; 4];
     /// The integer products [`Lanes::estimate_4bit`] begins with.
     fn dots_4bit(self, query: &[i8], records: [&[u8]; 4]) -> [i32; 4];
+    /// Inner products of rows and interleaved queries: element `i` of query `j` is at `16 * i + j`. Each is a sum
+    /// of as many products as there are elements, in some order: its bits are those of no other method.
+    fn tile(self, queries: &[f32], rows: [&[f32]; TILE_ROWS], tile: &mut Tile);
     /// Runs `work` as code of this instruction set.
     fn run<W: WithLanes>(self, work: W) -> W::Output;
 

@@ -76,6 +76,22 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn splat(self, value: f32) -> float32x4x2_t {
+        // SAFETY: see `zero`.
+        unsafe { float32x4x2_t(vdupq_n_f32(value), vdupq_n_f32(value)) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: float32x4x2_t, to: &mut [f32]) {
+        let to = &mut to[..8];
+        // SAFETY: see `zero`; eight floats are written.
+        unsafe {
+            vst1q_f32(to.as_mut_ptr(), v.0);
+            vst1q_f32(to.as_mut_ptr().add(4), v.1);
+        }
+    }
+
+    #[inline(always)]
     fn load_part(self, from: &[f32]) -> float32x4x2_t {
         let mut all = [0.0; 8];
         for (to, from) in all.iter_mut().zip(from) {

@@ -4,6 +4,7 @@
 //! grows with an eighth of the length.
 
 use super::codes::{CHUNK, CodeQuery, extent, fits};
+use super::tile::{self, TILE_ROWS, Tile};
 use super::{Lanes, WithLanes};
 
 /// Plain Rust, on any CPU.
@@ -119,6 +120,11 @@ impl Lanes for Scalar {
         debug_assert!(fits(query.len() / 2, &records), "four records of one stride, and a query for it");
         let extent = extent(query.len() / 2, &records);
         records.map(|record| product_4bit(query, &record[..extent.summed]))
+    }
+
+    #[inline(always)]
+    fn tile(self, queries: &[f32], rows: [&[f32]; TILE_ROWS], out: &mut Tile) {
+        tile::plain(queries, rows, out);
     }
 
     #[inline(always)]

@@ -102,6 +102,51 @@ impl WithLanes for Exact {
     }
 }
 
+/// Tiles of every length against f64, within the rounding that any order of summation keeps to.
+struct Tiles;
+impl WithLanes for Tiles {
+    type Output = ();
+    #[inline(always)]
+    fn call<L: Lanes>(self, lanes: L) {
+        for len in (0..70).chain([100, 257, 1_000]) {
+            check_tile(len, |queries, rows, tile| lanes.tile(queries, rows, tile));
+        }
+    }
+}
+
+fn check_tile(len: usize, tile_of: impl Fn(&[f32], [&[f32]; TILE_ROWS], &mut Tile)) {
+    let (queries, rows) = (values(len * TILE_QUERIES, 5), values(len * TILE_ROWS + 3, 6));
+    let rows: [&[f32]; TILE_ROWS] = std::array::from_fn(|row| &rows[row * len + 3..][..len]);
+    let mut tile = [[f32::NAN; TILE_QUERIES]; TILE_ROWS];
+    tile_of(&queries, rows, &mut tile);
+    for (row, products) in rows.iter().zip(tile) {
+        for (lane, product) in products.into_iter().enumerate() {
+            let terms = || (0..len).map(|i| queries[i * TILE_QUERIES + lane] as f64 * row[i] as f64);
+            let (sum, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+            let off = (product as f64 - sum).abs();
+            assert!(off <= 1.01 * len as f64 * size / (1 << 24) as f64, "length {len}: off by {off}");
+        }
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn tiles_of_avx2_are_right_where_avx512_takes_their_place() {
+    struct Generic(super::avx2::Avx2);
+    impl WithLanes for Generic {
+        type Output = ();
+        fn call<L: Lanes>(self, _: L) {
+            for len in (0..70).chain([100, 257, 1_000]) {
+                check_tile(len, |queries, rows, out| tile::generic(self.0, queries, rows, out));
+            }
+        }
+    }
+    match super::avx2::Avx2::detect() {
+        Some(lanes) => lanes.run(Generic(lanes)),
+        None => eprintln!("this CPU has no AVX2: not tested"),
+    }
+}
+
 /// A test of each piece of work for each instruction set this CPU has.
 macro_rules! every_isa {
     ($($test:ident => $work:expr;)*) => {
@@ -131,6 +176,7 @@ every_isa! {
     agrees_with_the_definition_at_every_length => EveryLength;
     agrees_with_the_definition_on_nan_infinity_and_denormals => EdgeValues;
     is_exact_on_small_integers => Exact;
+    tiles_are_off_by_rounding_alone => Tiles;
 }
 
 struct Name;

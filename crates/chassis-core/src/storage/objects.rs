@@ -259,6 +259,19 @@ impl Object {
         }
     }
 
+    /// Reads committed units in, verifies them, and makes them reachable by their pointers. Says how many bytes were
+    /// read; what the writer holds in private memory is there already.
+    pub(crate) fn warm(&self, units: std::ops::Range<u64>) -> Result<u64> {
+        let bytes = self.units().read_in(units.clone())?;
+        for number in units {
+            match self {
+                Object::Pages(pages) => pages.get(number as usize).map(|_| ())?,
+                Object::Rows(rows) => rows.get_verified((number as usize) << rows.shift).map(|_| ())?,
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Verifies the committed content of one unit anew.
     pub(crate) fn verify_unit(&self, number: u64) -> Result<()> {
         match self {

@@ -15,6 +15,9 @@ use crate::storage::backend::{File, MapView};
 use crate::storage::mmap::{Page, PtrTable, map_bytes};
 use crate::storage::tuning::{Bug, OpenTuning};
 
+/// Bytes read at once when units are read ahead of their use.
+const READ_BYTES: u64 = 1 << 20;
+
 /// Reads blocks of the file through its newest map.
 pub(crate) struct Mapped {
     pub(crate) file: Arc<dyn File>,
@@ -245,6 +248,38 @@ impl Units {
             return Err(Error::corrupt(what));
         }
         Ok(())
+    }
+
+    /// Reads committed units through a buffer, in the order and in as large pieces as they lie in the file, so that
+    /// their first touches find them in the system's cache: a fault reads a few blocks, or one. Says how many bytes.
+    pub(crate) fn read_in(&self, units: std::ops::Range<u64>) -> Result<u64> {
+        // An entry that claims more blocks than a unit has is refused at its touch, not read here.
+        let entry = |number| {
+            let entry = self.entry(0, number)?;
+            let blocks = self.descriptor.unit_blocks(number).min(entry.blocks as u64) as u16;
+            Ok(Entry { blocks, ..entry })
+        };
+        let mut entries = units.map(entry).collect::<Result<Vec<Entry>>>()?;
+        entries.sort_unstable_by_key(|entry| entry.block);
+        let (mut buffer, mut bytes) = (Vec::new(), 0);
+        let mut rest = &entries[..];
+        while let Some(first) = rest.first() {
+            let mut end = first.block;
+            let joined = rest.iter().take_while(|entry| {
+                let joins = entry.block == end && (entry.block - first.block) * (BLOCK as u64) < READ_BYTES;
+                end += if joins { entry.blocks as u64 } else { 0 };
+                joins
+            });
+            rest = &rest[joined.count()..];
+            let (mut at, end) = (first.block * BLOCK as u64, end * BLOCK as u64);
+            while at < end {
+                buffer.resize((end - at).min(READ_BYTES) as usize, 0);
+                self.source.file.read_at(&mut buffer, at)?;
+                at += buffer.len() as u64;
+                bytes += buffer.len() as u64;
+            }
+        }
+        Ok(bytes)
     }
 
     /// Verifies a committed page of any level anew, for `check`.

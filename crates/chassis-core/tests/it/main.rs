@@ -4,6 +4,8 @@
 mod api;
 /// Each case of bad input has its code and no effect.
 mod bad_input;
+/// Batches against single searches.
+mod batch;
 /// A second process, to be killed or limited.
 mod child;
 /// Builds and searches over codes.
@@ -28,3 +30,5 @@ mod support;
 mod surgery;
 /// Rules of the source tree.
 mod tidy;
+/// Reading in what searches need.
+mod warm;

@@ -1,0 +1,200 @@
+//! Many queries in one call: groups of them handed out to threads, each group answered as single searches would.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::{Neighbor, NodeId};
+use crate::index::options::SearchOptions;
+use crate::index::scan::ManyScan;
+use crate::index::{Hits, Inner};
+use crate::kernels::{self, TILE_QUERIES};
+use crate::storage::View;
+
+/// Queries a thread walks for before it asks for more: enough to make asking cheap, few enough to end together.
+const WALKS: usize = 8;
+/// Packs of sixteen queries that one pass over the rows serves. Eight of them spread what a row costs once (memory,
+/// length, checks) over 128 queries.
+const PACKS: usize = 8;
+/// Most floats of the packs of a pass, which stay in the second cache.
+const PACKED: usize = 96 << 10;
+/// Pieces of work a thread, so that all end at about the same time.
+const PIECES: usize = 4;
+/// Fewest rows of a piece: each begins with an empty list, and measures until it has filled it.
+const FEWEST_ROWS: usize = 4096;
+
+impl Inner {
+    /// See [`crate::VectorIndex::search_batch`]. All queries see one state.
+    pub(crate) fn search_batch(
+        &self,
+        queries: &[f32],
+        options: &SearchOptions,
+        threads: Option<NonZero<usize>>,
+    ) -> Result<Vec<Hits>> {
+        let dimensions = self.header.dimensions as usize;
+        if !queries.len().is_multiple_of(dimensions) {
+            return Err(Error::new(
+                ErrorKind::DimensionMismatch,
+                format!("{} values are not whole queries of {dimensions} dimensions", queries.len()),
+            ));
+        }
+        let ef = options.ef()?;
+        queries.chunks(dimensions).try_for_each(|query| self.check_query(query))?;
+        let threads = threads.map_or_else(super::default_threads, NonZero::get);
+        let view = self.store.view();
+        if queries.is_empty() || options.k == 0 || view.live_count() == 0 {
+            return Ok(vec![Hits::default(); queries.len() / dimensions]);
+        }
+        if self.is_scan(&view, options) {
+            return self.scan_batch(&view, queries, options, threads);
+        }
+        let groups: Vec<&[f32]> = queries.chunks(WALKS * dimensions).collect();
+        let walk = |group: usize| {
+            let mut all = Vec::with_capacity(WALKS);
+            for query in groups[group].chunks(dimensions) {
+                let mut hits = Hits::default();
+                self.search_view(&view, query, options, ef, &mut hits)?;
+                all.push(hits);
+            }
+            Ok(all)
+        };
+        Ok(share(groups.len(), threads, walk)?.into_iter().flatten().collect())
+    }
+
+    /// Scans tiles of queries over parts of the rows, then merges the parts.
+    fn scan_batch(
+        &self,
+        view: &View,
+        queries: &[f32],
+        options: &SearchOptions,
+        threads: usize,
+    ) -> Result<Vec<Hits>> {
+        let dimensions = self.header.dimensions as usize;
+        let (count, k) = (view.node_count(), options.k);
+        let tiles: Vec<&[f32]> =
+            queries.chunks(tile_queries(queries.len() / dimensions, dimensions) * dimensions).collect();
+        let parts = row_parts(count as usize, tiles.len(), threads);
+        let bound = |part: usize| (count as u64 * part as u64 / parts as u64) as NodeId;
+        let found = share(tiles.len() * parts, threads, |piece| {
+            let (tile, part) = (piece / parts, piece % parts);
+            let nodes = bound(part)..bound(part + 1);
+            kernels::dispatch(ManyScan {
+                view,
+                metric: self.metric,
+                queries: tiles[tile],
+                dimensions,
+                k,
+                nodes,
+            })
+        })?;
+        let radius = options.radius.map_or(f32::INFINITY, |radius| self.metric.begin(radius));
+        let answer = |tile: usize| {
+            let parts = &found[tile * parts..][..parts];
+            (0..tiles[tile].len() / dimensions)
+                .map(|query| {
+                    let mut all: Vec<Neighbor> =
+                        parts.iter().flat_map(|part| &part[query]).copied().collect();
+                    all.sort_unstable();
+                    all.truncate(k);
+                    all.retain(|n| n.distance <= radius);
+                    all.iter_mut().for_each(|n| n.distance = self.metric.finish(n.distance));
+                    let mut hits = Hits::default();
+                    self.fill(view, &all, &mut hits).map(|()| hits)
+                })
+                .collect::<Result<Vec<Hits>>>()
+        };
+        Ok(share(tiles.len(), threads, answer)?.into_iter().flatten().collect())
+    }
+}
+
+/// Queries of one pass over the rows: as many as stay in a cache, in passes of about one size.
+fn tile_queries(queries: usize, dimensions: usize) -> usize {
+    let packs = (PACKED / (TILE_QUERIES * dimensions)).clamp(1, PACKS);
+    let passes = queries.div_ceil(packs * TILE_QUERIES).max(1);
+    queries.div_ceil(passes).next_multiple_of(TILE_QUERIES)
+}
+
+/// Parts the rows are cut into, so that there is work for all threads.
+fn row_parts(rows: usize, tiles: usize, threads: usize) -> usize {
+    if threads == 1 {
+        return 1;
+    }
+    threads.saturating_mul(PIECES).div_ceil(tiles).min(rows / FEWEST_ROWS).max(1)
+}
+
+/// Does pieces of work, numbered from 0, on up to `threads` threads of which the caller's is one. The outcomes come
+/// in order; of several errors the one with the lowest number counts, whatever the threads did.
+fn share<T: Send>(pieces: usize, threads: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let run = || {
+        let mut done = Vec::new();
+        // A piece taken is finished, and pieces are taken in order: all before the first error are there.
+        while !stop.load(Ordering::Relaxed) {
+            let piece = next.fetch_add(1, Ordering::Relaxed);
+            if piece >= pieces {
+                break;
+            }
+            let outcome = work(piece);
+            stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
+            done.push((piece, outcome));
+        }
+        done
+    };
+    let run = &run;
+    let mut done = std::thread::scope(|scope| {
+        // When the system gives no more threads, those there are do the work.
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, run).ok();
+        let others: Vec<_> = (1..threads.min(pieces)).map_while(spawn).collect();
+        let mut done = run();
+        for other in others {
+            let died = |_| Error::new(ErrorKind::Internal, "a search thread panicked");
+            done.extend(other.join().map_err(died)?);
+        }
+        Ok(done)
+    })?;
+    done.sort_unstable_by_key(|(piece, _)| *piece);
+    done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_come_in_order_and_the_first_error_counts() {
+        for threads in [1, 2, 3, 8, 100] {
+            let squares = share(50, threads, |piece| Ok(piece * piece)).expect("no piece fails");
+            assert!(squares.into_iter().eq((0..50).map(|i| i * i)), "{threads} threads");
+            let failing = |piece: usize| match piece {
+                7 | 9 | 30 => Err(Error::new(ErrorKind::Io, format!("piece {piece}"))),
+                _ => Ok(()),
+            };
+            let error = share(50, threads, failing).expect_err("pieces fail");
+            assert_eq!(error.message(), "piece 7", "{threads} threads");
+        }
+        assert!(share(0, 4, |_| Ok(())).expect("no work").is_empty());
+    }
+
+    #[test]
+    fn a_panic_of_a_thread_is_an_error() {
+        let caller = std::thread::current().id();
+        let barrier = std::sync::Barrier::new(2);
+        let outcome = share(2, 2, |_| {
+            barrier.wait();
+            assert!(std::thread::current().id() == caller, "a deliberate panic");
+            Ok(())
+        });
+        assert_eq!(outcome.expect_err("one of two threads panics").kind(), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn passes_are_even_and_fit_the_cache() {
+        assert_eq!(tile_queries(1_000, 100), 128);
+        assert_eq!(tile_queries(130, 100), 80);
+        assert_eq!(tile_queries(1, 100), 16);
+        assert_eq!(tile_queries(1_000, 1_536), 64);
+        assert_eq!(tile_queries(1_000, 65_535), 16);
+        assert_eq!((row_parts(340_000, 8, 1), row_parts(340_000, 8, 2), row_parts(340_000, 1, 2)), (1, 1, 8));
+        assert_eq!((row_parts(10_000, 1, 8), row_parts(100, 1, 8), row_parts(100, 1, usize::MAX)), (2, 1, 1));
+    }
+}
