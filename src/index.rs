@@ -285,13 +285,14 @@ impl NativeIndex {
         query: &[f32],
         k: Option<f64>,
         ef_search: Option<f64>,
+        recall: Option<f64>,
         exact: Option<bool>,
         radius: Option<f64>,
         vectors: bool,
         payloads: bool,
         cancel: Option<&CancelToken>,
     ) -> Async<Found> {
-        let search = options::search(k, ef_search, exact, radius);
+        let search = options::search(k, ef_search, recall, exact, radius);
         run(cancel, self.searching(query, search, Include { vectors, payloads }))
     }
 
@@ -302,12 +303,13 @@ impl NativeIndex {
         query: &[f32],
         k: Option<f64>,
         ef_search: Option<f64>,
+        recall: Option<f64>,
         exact: Option<bool>,
         radius: Option<f64>,
         vectors: bool,
         payloads: bool,
     ) -> napi::Result<NativeHits<'env>> {
-        let search = options::search(k, ef_search, exact, radius);
+        let search = options::search(k, ef_search, recall, exact, radius);
         now(env, self.searching(query, search, Include { vectors, payloads }))
     }
 
@@ -319,12 +321,13 @@ impl NativeIndex {
         query: &[f32],
         k: Option<f64>,
         ef_search: Option<f64>,
+        recall: Option<f64>,
         exact: Option<bool>,
         radius: Option<f64>,
         #[napi(ts_arg_type = "BigUint64Array")] ids: Output<'_, u64>,
         #[napi(ts_arg_type = "Float32Array")] distances: Output<'_, f32>,
     ) -> napi::Result<f64> {
-        let search = options::search(k, ef_search, exact, radius);
+        let search = options::search(k, ef_search, recall, exact, radius);
         let mut hits = self.hits.borrow_mut();
         error::guard(|| self.index.search_into(query, &search, &mut hits)).map_err(error::to_js)?;
         copy(&hits, ids, distances);
@@ -347,6 +350,7 @@ impl NativeIndex {
         queries: &[f32],
         k: Option<f64>,
         ef_search: Option<f64>,
+        recall: Option<f64>,
         exact: Option<bool>,
         radius: Option<f64>,
         vectors: bool,
@@ -354,7 +358,7 @@ impl NativeIndex {
         threads: Option<f64>,
         cancel: Option<&CancelToken>,
     ) -> Async<Vec<Found>> {
-        let search = options::search(k, ef_search, exact, radius);
+        let search = options::search(k, ef_search, recall, exact, radius);
         run(cancel, self.searching_many(queries, search, Include { vectors, payloads }, threads))
     }
 
@@ -365,13 +369,14 @@ impl NativeIndex {
         queries: &[f32],
         k: Option<f64>,
         ef_search: Option<f64>,
+        recall: Option<f64>,
         exact: Option<bool>,
         radius: Option<f64>,
         vectors: bool,
         payloads: bool,
         threads: Option<f64>,
     ) -> napi::Result<Vec<NativeHits<'env>>> {
-        let search = options::search(k, ef_search, exact, radius);
+        let search = options::search(k, ef_search, recall, exact, radius);
         now(env, self.searching_many(queries, search, Include { vectors, payloads }, threads))
     }
 

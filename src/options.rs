@@ -56,11 +56,18 @@ pub fn whole(value: f64) -> usize {
     value as usize
 }
 
-pub fn search(k: Option<f64>, ef: Option<f64>, exact: Option<bool>, radius: Option<f64>) -> SearchOptions {
+pub fn search(
+    k: Option<f64>,
+    ef: Option<f64>,
+    recall: Option<f64>,
+    exact: Option<bool>,
+    radius: Option<f64>,
+) -> SearchOptions {
     let default = SearchOptions::default();
     SearchOptions {
         k: k.map_or(default.k, whole),
         ef_search: ef.map(whole).or(default.ef_search),
+        recall: recall.map(|r| r as f32).or(default.recall),
         exact: exact.unwrap_or(default.exact),
         radius: radius.map(|r| r as f32).or(default.radius),
     }

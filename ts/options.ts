@@ -151,6 +151,7 @@ function modeOf(readOnly: boolean, create: unknown): NonNullable<NativeOpenOptio
 export interface Search {
   k: number | undefined
   efSearch: number | undefined
+  recall: number | undefined
   exact: boolean | undefined
   radius: number | undefined
   vectors: boolean
@@ -159,11 +160,12 @@ export interface Search {
   threads: number | undefined
 }
 
-const SEARCH = new Set(['k', 'efSearch', 'exact', 'radius', 'include', 'signal'])
+const SEARCH = new Set(['k', 'efSearch', 'recall', 'exact', 'radius', 'include', 'signal'])
 const SEARCH_BATCH = new Set([...SEARCH, 'threads'])
 const DEFAULTS: Search = {
   k: undefined,
   efSearch: undefined,
+  recall: undefined,
   exact: undefined,
   radius: undefined,
   vectors: false,
@@ -177,14 +179,18 @@ export function searchOptions(options: SearchBatchOptions | undefined, batch = f
   if (options === undefined) return DEFAULTS
   const o = toObject(options)
   checkNames(o, batch ? SEARCH_BATCH : SEARCH)
-  const { radius, include } = o
+  const { radius, recall, include } = o
   if (radius !== undefined && typeof radius !== 'number') {
     throw invalid(`radius must be a number, not ${describe(radius)}`)
+  }
+  if (recall !== undefined && typeof recall !== 'number') {
+    throw invalid(`recall must be a number, not ${describe(recall)}`)
   }
   if (include !== undefined) checkInclude(include)
   return {
     k: whole('k', o.k),
     efSearch: whole('efSearch', o.efSearch),
+    recall,
     exact: flag('exact', o.exact),
     radius,
     vectors: include?.includes('vector') ?? false,

@@ -146,6 +146,13 @@ export interface SearchSyncOptions<I extends Include = Include> {
   k?: number | undefined
   /** Candidates held on the walk, 1 to 2^20, raised to `k`. More costs time and finds more. Default 64. */
   efSearch?: number | undefined
+  /**
+   * In place of `efSearch`: the share of the true `k` nearest to find, 0.5 to 0.999, on average over queries that
+   * resemble the stored vectors. What it takes is measured in each index when it is committed, and again when it has
+   * doubled, so the same number means the same quality on any data. Queries unlike the stored vectors may find less.
+   * Throws `ERR_CHASSIS_INVALID_OPTION` beside `efSearch`.
+   */
+  recall?: number | undefined
   /** Compares with every record instead of walking the graph. Default `false`. */
   exact?: boolean | undefined
   /** Only results at this distance or nearer. Default: at any. */

@@ -278,9 +278,9 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     options?: t.SearchOptions<I>,
   ): Promise<SearchResult<T, I>> {
     const [index, vector, o] = [this.#open(), toVector(query, 'query'), searchOptions(options)]
-    const { k, efSearch, exact, radius, vectors, payloads, signal } = o
+    const { k, efSearch, recall, exact, radius, vectors, payloads, signal } = o
     const call = (c?: CancelToken): Promise<NativeHits> =>
-      index.search(vector, k, efSearch, exact, radius, vectors, payloads, c)
+      index.search(vector, k, efSearch, recall, exact, radius, vectors, payloads, c)
     return this.#result(await this.#calls.read(signal, call))
   }
 
@@ -290,11 +290,11 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     options?: t.SearchSyncOptions<I>,
   ): SearchResult<T, I> {
     const [index, vector, o] = [this.#open(), toVector(query, 'query'), searchOptions(options)]
-    const { k, efSearch, exact, radius, vectors, payloads } = o
+    const { k, efSearch, recall, exact, radius, vectors, payloads } = o
     if (vectors || payloads || this.idType === 'string') {
-      return this.#result(sync(() => index.searchSync(vector, k, efSearch, exact, radius, vectors, payloads)))
+      return this.#result(sync(() => index.searchSync(vector, k, efSearch, recall, exact, radius, vectors, payloads)))
     }
-    const count = sync(() => index.searchInto(vector, k, efSearch, exact, radius, this.#ids, this.#distances))
+    const count = sync(() => index.searchInto(vector, k, efSearch, recall, exact, radius, this.#ids, this.#distances))
     if (count > this.#ids.length) {
       this.#ids = new BigUint64Array(count)
       this.#distances = new Float32Array(count)
@@ -320,9 +320,9 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
       toMatrix(queries, this.dimensions, 'queries'),
       searchOptions(options, true),
     ]
-    const { k, efSearch, exact, radius, vectors, payloads, threads, signal } = o
+    const { k, efSearch, recall, exact, radius, vectors, payloads, threads, signal } = o
     const call = (c?: CancelToken): Promise<NativeHits[]> =>
-      index.searchBatch(rows, k, efSearch, exact, radius, vectors, payloads, threads, c)
+      index.searchBatch(rows, k, efSearch, recall, exact, radius, vectors, payloads, threads, c)
     return (await this.#calls.read(signal, call)).map((hits) => this.#result<I>(hits))
   }
 
@@ -336,9 +336,9 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
       toMatrix(queries, this.dimensions, 'queries'),
       searchOptions(options, true),
     ]
-    const { k, efSearch, exact, radius, vectors, payloads, threads } = o
+    const { k, efSearch, recall, exact, radius, vectors, payloads, threads } = o
     const all = sync(() =>
-      index.searchBatchSync(rows, k, efSearch, exact, radius, vectors, payloads, threads),
+      index.searchBatchSync(rows, k, efSearch, recall, exact, radius, vectors, payloads, threads),
     )
     return all.map((hits) => this.#result<I>(hits))
   }

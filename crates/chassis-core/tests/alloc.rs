@@ -45,7 +45,7 @@ fn a_warm_search_allocates_nothing() {
         let mut hits = Hits::default();
         for ef in [16, 100, 500] {
             for exact in [false, true] {
-                let search = SearchOptions { k: 10, ef_search: Some(ef), exact, radius: None };
+                let search = SearchOptions { k: 10, ef_search: Some(ef), exact, ..Default::default() };
                 let run = |hits: &mut Hits| {
                     for query in rows.chunks(dims).step_by(97) {
                         index.search_into(query, &search, hits).unwrap();

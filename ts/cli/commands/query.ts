@@ -46,6 +46,11 @@ export const query: Command = {
       value: 'N',
       help: 'candidates held: more finds more and takes longer (default: 64)',
     },
+    recall: {
+      type: 'string',
+      value: 'R',
+      help: 'in place of --ef-search: the share of the true nearest to find, 0.5 to 0.999',
+    },
     exact: { type: 'boolean', help: 'compare with every record instead of walking the graph' },
     radius: { type: 'string', value: 'D', help: 'only results at this distance or nearer' },
     model: { type: 'string', value: 'TEXT', help: 'refuse an index made with another model' },
@@ -77,6 +82,7 @@ export const query: Command = {
     const search = {
       k: args.integer('k', 0, 1 << 20),
       efSearch: args.integer('ef-search', 1, 1 << 20),
+      recall: args.number('recall'),
       exact: args.flag('exact'),
       radius: args.number('radius'),
       threads: args.integer('threads', 1, 1024),

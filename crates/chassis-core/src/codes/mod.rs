@@ -46,7 +46,7 @@ use crate::kernels::Lanes;
 
 pub use encode::EncodeScratch;
 pub use fit::{fit, sample_rows};
-pub use query::{Prepared, Values};
+pub use query::Prepared;
 
 /// How the vectors are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,6 +39,9 @@ pub struct Prepared {
     pub base: f32,
     /// See `base`.
     pub factor: f32,
+    /// What errors of estimates are in proportion to: the squared length of the centered query over the root of the
+    /// components, in the scale of distances. Infinite where stored vectors may be of any other length.
+    pub unit: f32,
     /// The distance of the query to itself, where there is such a thing.
     pub zero: Option<f32>,
 }
@@ -55,6 +58,11 @@ impl Codec {
             Geometry::Unit => (energy / 2.0, 1.0, Some(0.0)),
             Geometry::Inner => (-lanes.dot(query, &self.mean), 1.0, None),
         };
+        let components = if four { self.header.components } else { self.header.dimensions };
+        out.unit = match out.zero {
+            Some(_) => out.factor * energy / (components.max(1) as f32).sqrt(),
+            None => f32::INFINITY,
+        };
         if four {
             match &self.small {
                 Some(small) => small.project(lanes, centered, for_matrix, parts),
@@ -65,13 +73,6 @@ impl Codec {
         if eight {
             quantize_8(centered, &self.layout(Bits::Eight), &mut out.eight);
         }
-    }
-
-    /// Asks the memory system for the matrix that `prepare` reads.
-    #[inline(always)]
-    pub fn bytes(&self) -> usize {
-        let small = self.small.as_ref().map_or(0, |small| small.records.len());
-        (self.matrix.len() + self.mean.len()) * 4 + small
     }
 }
 

@@ -88,12 +88,15 @@ pub struct Effort {
     pub stop: Option<Stop>,
     /// Links of a list that are followed.
     pub links: usize,
+    /// A node that counts as not there, on layer 0: a record that stands for a query from outside. It must not be
+    /// among the starts.
+    pub skip: Option<NodeId>,
 }
 
 impl Effort {
     /// Follows every link until the `ef` nearest candidates are exhausted.
     pub fn of(ef: usize) -> Effort {
-        Effort { ef, stop: None, links: MAX_DEGREE }
+        Effort { ef, stop: None, links: MAX_DEGREE, skip: None }
     }
 }
 
@@ -284,6 +287,9 @@ impl Walk {
     ) {
         let Walk { met, queue, sorted, nearest } = self;
         met.visited.clear(count);
+        if let Some(skipped) = effort.skip {
+            met.visited.insert(skipped);
+        }
         met.hops = 0;
         if effort.ef <= MAX_SORTED {
             run(met, sorted, point, lists, layer, starts, effort, far);

@@ -38,7 +38,7 @@ impl Inner {
                 format!("{} values are not whole queries of {dimensions} dimensions", queries.len()),
             ));
         }
-        let ef = options.ef()?;
+        let aim = options.aim()?;
         queries.chunks(dimensions).try_for_each(|query| self.check_query(query))?;
         let threads = threads.map_or_else(super::default_threads, NonZero::get);
         let view = self.store.view();
@@ -53,7 +53,7 @@ impl Inner {
             let mut all = Vec::with_capacity(WALKS);
             for query in groups[group].chunks(dimensions) {
                 let mut hits = Hits::default();
-                self.search_view(&view, query, options, ef, &mut hits)?;
+                self.search_view(&view, query, options, aim, &mut hits)?;
                 all.push(hits);
             }
             Ok(all)
@@ -69,8 +69,34 @@ impl Inner {
         options: &SearchOptions,
         threads: usize,
     ) -> Result<Vec<Hits>> {
+        let radius = options.radius.map_or(f32::INFINITY, |radius| self.metric.begin(radius));
+        let found = self.scan_nodes(view, queries, options.k, threads)?;
+        let groups: Vec<&[Vec<Neighbor>]> = found.chunks(WALKS).collect();
+        let answer = |group: usize| {
+            let mut all = Vec::with_capacity(WALKS);
+            for found in groups[group] {
+                let mut near: Vec<Neighbor> =
+                    found.iter().filter(|n| n.distance <= radius).copied().collect();
+                near.iter_mut().for_each(|n| n.distance = self.metric.finish(n.distance));
+                let mut hits = Hits::default();
+                self.fill(view, &near, &mut hits)?;
+                all.push(hits);
+            }
+            Ok(all)
+        };
+        Ok(share(groups.len(), threads, answer)?.into_iter().flatten().collect())
+    }
+
+    /// The exact `k` nearest live nodes of each query, at internal distances.
+    pub(crate) fn scan_nodes(
+        &self,
+        view: &View,
+        queries: &[f32],
+        k: usize,
+        threads: usize,
+    ) -> Result<Vec<Vec<Neighbor>>> {
         let dimensions = self.header.dimensions as usize;
-        let (count, k) = (view.node_count(), options.k);
+        let count = view.node_count();
         let tiles: Vec<&[f32]> =
             queries.chunks(tile_queries(queries.len() / dimensions, dimensions) * dimensions).collect();
         let parts = row_parts(count as usize, tiles.len(), threads);
@@ -87,23 +113,18 @@ impl Inner {
                 nodes,
             })
         })?;
-        let radius = options.radius.map_or(f32::INFINITY, |radius| self.metric.begin(radius));
-        let answer = |tile: usize| {
+        let merge = |tile: usize| {
             let parts = &found[tile * parts..][..parts];
-            (0..tiles[tile].len() / dimensions)
-                .map(|query| {
-                    let mut all: Vec<Neighbor> =
-                        parts.iter().flat_map(|part| &part[query]).copied().collect();
-                    all.sort_unstable();
-                    all.truncate(k);
-                    all.retain(|n| n.distance <= radius);
-                    all.iter_mut().for_each(|n| n.distance = self.metric.finish(n.distance));
-                    let mut hits = Hits::default();
-                    self.fill(view, &all, &mut hits).map(|()| hits)
-                })
-                .collect::<Result<Vec<Hits>>>()
+            let mut merged = Vec::new();
+            for query in 0..tiles[tile].len() / dimensions {
+                let mut all: Vec<Neighbor> = parts.iter().flat_map(|part| &part[query]).copied().collect();
+                all.sort_unstable();
+                all.truncate(k);
+                merged.push(all);
+            }
+            Ok(merged)
         };
-        Ok(share(tiles.len(), threads, answer)?.into_iter().flatten().collect())
+        Ok(share(tiles.len(), threads, merge)?.into_iter().flatten().collect())
     }
 }
 
@@ -124,7 +145,11 @@ fn row_parts(rows: usize, tiles: usize, threads: usize) -> usize {
 
 /// Does pieces of work, numbered from 0, on up to `threads` threads of which the caller's is one. The outcomes come
 /// in order; of several errors the one with the lowest number counts, whatever the threads did.
-fn share<T: Send>(pieces: usize, threads: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+pub(crate) fn share<T: Send>(
+    pieces: usize,
+    threads: usize,
+    work: impl Fn(usize) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let run = || {
         let mut done = Vec::new();

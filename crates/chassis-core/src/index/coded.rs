@@ -47,6 +47,29 @@ impl<'a> Coded<'a> {
     }
 }
 
+impl Coded<'_> {
+    /// What tells these codes from others.
+    pub(crate) fn generation(&self) -> u16 {
+        self.codec.header().generation as u16
+    }
+
+    /// Whether candidates are measured again by finer codes.
+    pub(crate) fn has_second(&self) -> bool {
+        self.four.is_some() && self.eight.is_some()
+    }
+
+    /// The layout of the records a walk runs over.
+    pub(crate) fn first_layout(&self) -> Codes {
+        self.codec.layout(if self.four.is_some() { Bits::Four } else { Bits::Eight })
+    }
+}
+
+/// The nodes of the entry block of a view.
+pub(crate) fn entry_nodes(view: &View, metric: Metric, count: u32) -> Result<&[NodeId]> {
+    let Some(coded) = Coded::of(view, metric, count)? else { return Ok(&[]) };
+    Ok(entry_block(view, &coded.first_layout(), count)?.map_or(&[], |block| &block.nodes))
+}
+
 /// The model of a view.
 pub(crate) fn codec(view: &View, metric: Metric) -> Result<Option<&Codec>> {
     let Some(model) = view.rows(Kind::Model) else { return Ok(None) };

@@ -149,7 +149,7 @@ impl Inner {
                 progress(total, total);
             }
         }
-        self.renew_entries(txn, batch.rows >= BULK_ROWS)
+        self.renew_entries(txn, bulk)
     }
 
     fn link(&self, txn: &mut Txn<'_>, task: Task<'_>, threads: usize) -> Result<Option<(NodeId, u8)>> {

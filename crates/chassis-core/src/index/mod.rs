@@ -11,6 +11,7 @@
 //! | `coded` | the same over codes |
 //! | `encode` | when codes begin, and the records of new rows |
 //! | `stages` | a search over codes: walk, measure again, measure exactly |
+//! | `plan`, `calibrate` | how hard a search looks; what a recall costs in this index |
 //! | `nodes`, `ids` | node records, live bits; ids to nodes and back |
 //! | `check` | storage verification and graph check in one report |
 //! | `warm` | reading in what searches need |
@@ -23,6 +24,7 @@
 
 mod batch;
 mod bounds;
+mod calibrate;
 mod check;
 mod coded;
 mod encode;
@@ -30,6 +32,7 @@ mod ids;
 mod insert;
 mod nodes;
 mod options;
+mod plan;
 mod pool;
 mod scan;
 mod search;
@@ -453,6 +456,7 @@ impl Inner {
         if txn.is_changed() {
             self.encode(&mut txn, &[], true, default_threads())?;
             self.renew_entries(&mut txn, false)?;
+            self.renew_calibration(&mut txn, false, default_threads())?;
         }
         txn.commit()
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Id;
+use crate::index::plan::Aim;
 
 /// Links a new node makes on each layer (`m` of the HNSW paper). 16 suits 100 to 1,536 dimensions.
 pub const DEFAULT_M: usize = 16;
@@ -169,6 +170,9 @@ pub struct SearchOptions {
     pub k: usize,
     /// Candidates held; raised to `k` when smaller. Default [`DEFAULT_EF_SEARCH`].
     pub ef_search: Option<usize>,
+    /// In place of `ef_search`: the share of the true `k` nearest that should be found, on average over queries like
+    /// the stored vectors, 0.5 to 0.999. What it takes is fitted to each index (`docs/recall.md`).
+    pub recall: Option<f32>,
     /// Scan every record instead of walking the graph.
     pub exact: bool,
     /// Only results at this distance or nearer.
@@ -177,7 +181,7 @@ pub struct SearchOptions {
 
 impl Default for SearchOptions {
     fn default() -> Self {
-        SearchOptions { k: DEFAULT_K, ef_search: None, exact: false, radius: None }
+        SearchOptions { k: DEFAULT_K, ef_search: None, recall: None, exact: false, radius: None }
     }
 }
 
@@ -187,8 +191,8 @@ impl SearchOptions {
         SearchOptions { k, ..Default::default() }
     }
 
-    /// Candidates to hold, after checking both numbers.
-    pub(crate) fn ef(&self) -> Result<usize> {
+    /// How hard to look, after checking the numbers.
+    pub(crate) fn aim(&self) -> Result<Aim> {
         let ef = self.ef_search.unwrap_or(DEFAULT_EF_SEARCH);
         if self.k > MAX_EF {
             return Err(invalid("k", self.k, format!("0 to {MAX_EF}")));
@@ -199,7 +203,17 @@ impl SearchOptions {
         if self.radius.is_some_and(f32::is_nan) {
             return Err(invalid("radius", "NaN", "a number"));
         }
-        Ok(ef.max(self.k))
+        let Some(recall) = self.recall else { return Ok(Aim::Ef(ef.max(self.k))) };
+        if self.ef_search.is_some() {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                "recall and efSearch are both stated; choose one",
+            ));
+        }
+        if !(0.5..=0.999).contains(&recall) {
+            return Err(invalid("recall", recall, "0.5 to 0.999"));
+        }
+        Ok(Aim::Recall((recall * 1000.0).round_ties_even() as u16))
     }
 }
 

@@ -255,6 +255,12 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
         self.failed.note(self.rows.get(node as usize))
     }
 
+    /// The distance of the query to itself, where nothing can be nearer.
+    #[inline(always)]
+    pub(crate) fn zero(&self) -> Option<f32> {
+        if self.metric.is_square() { Some(0.0) } else { None }
+    }
+
     /// The exact distance of one node, as the scan computes it.
     #[inline(always)]
     pub(crate) fn exact(&self, node: NodeId) -> f32 {

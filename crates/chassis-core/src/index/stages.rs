@@ -8,40 +8,25 @@
 
 use crate::codes::Prepared;
 use crate::error::Result;
-use crate::graph::{Effort, Neighbor, NodeId, Point, Walk};
+use crate::graph::{Neighbor, NodeId, Point, Walk};
 use crate::index::coded::{CodePoint, Coded, Eight, Four, Stage, entry_block};
 use crate::index::nodes;
+use crate::index::plan::Plan;
 use crate::index::scan::offer;
 use crate::index::space::{ListsView, Unread, VectorPoint};
 use crate::kernels::Lanes;
 use crate::storage::{Rows, View};
 
-/// An estimate by 4-bit codes this much farther than the `k`-th distance (from the query's own) rules a vector out.
-/// Measured on glove100: 1.04 loses recall above 0.98, 1.10 reads half as many vectors again.
-const SLACK_4: f32 = 1.06;
-/// The same for 8-bit codes.
-const SLACK_8: f32 = 1.005;
+/// An estimate farther than the `k`-th distance by more than this rules a vector out, in units of the squared length
+/// of the centered query over the root of the number of components. Rounding to 4 bits is off by 0.11 of these units
+/// (one standard deviation, for a vector as long as the query), to 8 bits by 0.009 to 0.02. Measured on glove100:
+/// below 3 deviations recall is lost above 0.98, at 5 half as many vectors again are read.
+const MARGIN_4: f32 = 0.385;
+const MARGIN_8: f32 = 0.06;
 /// Starts of a walk, of those in the entry block: more are no nearer to anything.
 const STARTS: usize = 4;
 /// Vectors asked for while the second stage runs.
 const VECTORS_AHEAD: usize = 6;
-
-/// How a walk over codes is followed up.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Plan {
-    /// The walk.
-    pub(crate) effort: Effort,
-    /// Candidates that are followed up.
-    pub(crate) depth: usize,
-}
-
-impl Plan {
-    /// What `ef` candidates are worth following up for `k` results.
-    pub(crate) fn of(k: usize, ef: usize, has_second: bool) -> Plan {
-        let spare = if has_second { 2 * k + 16 } else { 5 * k + 30 };
-        Plan { effort: Effort::of(ef), depth: (spare + ef / 8).min(ef).max(k) }
-    }
-}
 
 /// Memory of one search over codes.
 #[derive(Default)]
@@ -49,6 +34,13 @@ pub(crate) struct StageScratch {
     pub(crate) prepared: Prepared,
     starts: Vec<Neighbor>,
     candidates: Vec<Neighbor>,
+}
+
+impl StageScratch {
+    /// Candidates the last search followed up.
+    pub(crate) fn followed(&self) -> usize {
+        self.candidates.len()
+    }
 }
 
 /// What one search over codes works with.
@@ -61,6 +53,8 @@ pub(crate) struct Stages<'a, L: Lanes> {
     pub(crate) count: u32,
     pub(crate) entry: (NodeId, u8),
     pub(crate) k: usize,
+    /// See [`Effort::skip`](crate::graph::Effort).
+    pub(crate) skip: Option<NodeId>,
 }
 
 impl<L: Lanes> Stages<'_, L> {
@@ -86,20 +80,20 @@ impl<L: Lanes> Stages<'_, L> {
         match (self.coded.four, self.coded.eight) {
             (Some(rows), second) => {
                 self.walk::<Four>(rows, prepared, plan, walk, starts, candidates)?;
-                let slack = match second {
+                let margin = match second {
                     Some(second) if candidates.len() > self.k => {
                         self.measure_again(second, prepared, candidates);
-                        SLACK_8
+                        MARGIN_8
                     }
                     // What a projection leaves out is not in the estimate's error: no estimate rules anything out.
                     _ if self.coded.codec.projects() => f32::INFINITY,
-                    _ => SLACK_4,
+                    _ => MARGIN_4,
                 };
-                self.measure_exactly(candidates, slack, prepared.zero, found);
+                self.measure_exactly(candidates, margin * prepared.unit, found);
             }
             (None, Some(rows)) => {
                 self.walk::<Eight>(rows, prepared, plan, walk, starts, candidates)?;
-                self.measure_exactly(candidates, SLACK_8, prepared.zero, found);
+                self.measure_exactly(candidates, MARGIN_8 * prepared.unit, found);
             }
             (None, None) => {}
         }
@@ -121,6 +115,7 @@ impl<L: Lanes> Stages<'_, L> {
         let lists = ListsView::new(self.view);
         let layout = self.coded.codec.layout(S::BITS);
         candidates.clear();
+        let effort = plan.effort(self.k, prepared.zero, self.skip);
         starts.clear();
         let far = match entry_block(self.view, &layout, self.count)? {
             Some(block) => {
@@ -136,7 +131,7 @@ impl<L: Lanes> Stages<'_, L> {
                 top.distance
             }
         };
-        let nearest = walk.search_from(&point, &lists, starts, self.count, plan.effort, far);
+        let nearest = walk.search_from(&point, &lists, starts, self.count, effort, far);
         lists.outcome()?;
         for neighbor in nearest {
             if candidates.len() == plan.depth {
@@ -175,22 +170,13 @@ impl<L: Lanes> Stages<'_, L> {
 
     /// Stage 3: exact distances, in the order of the estimates, until no further one can matter.
     #[inline(always)]
-    fn measure_exactly(
-        &self,
-        candidates: &[Neighbor],
-        slack: f32,
-        zero: Option<f32>,
-        found: &mut Vec<Neighbor>,
-    ) {
+    fn measure_exactly(&self, candidates: &[Neighbor], margin: f32, found: &mut Vec<Neighbor>) {
         let ahead = self.point.lookahead();
         for candidate in candidates.iter().take(ahead) {
             self.point.prefetch(candidate.node);
         }
         for (at, four) in candidates.chunks(4).enumerate() {
-            if found.len() == self.k
-                && let Some(zero) = zero
-                && four[0].distance > zero + slack * (found[0].distance - zero)
-            {
+            if found.len() == self.k && four[0].distance > found[0].distance + margin {
                 return;
             }
             for candidate in candidates.iter().skip(4 * at + ahead).take(4) {

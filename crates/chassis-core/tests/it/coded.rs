@@ -251,3 +251,51 @@ fn damaged_models_are_errors_and_those_of_later_releases_are_passed_over() {
     }
     drop(dir);
 }
+
+#[test]
+fn a_recall_asked_for_is_reached_by_queries_from_the_same_source() {
+    // A fitted table, the same without codes, and an index too small for one.
+    for (quantization, rows, dimensions) in
+        [(Quantization::Auto, 6_000, 96), (Quantization::Auto, 4_000, 320), (Quantization::None, 6_000, 48)]
+    {
+        let all = latent(rows + 200, dimensions, 23);
+        let (base, queries) = all.split_at(rows * dimensions);
+        for metric in METRICS {
+            let index = Small::new(500)
+                .open(&OpenOptions { quantization: Some(quantization), ..options(dimensions, metric) });
+            add(&index, base);
+            index.commit().expect("a commit");
+            let table = |kind| index.with_store(|store| store.view().rows(kind).is_some()).expect("open");
+            assert!(table(Kind::Calibration));
+            for (k, recall) in [(10, 0.9), (10, 0.99), (1, 0.95), (25, 0.95)] {
+                let options = SearchOptions { recall: Some(recall), ..SearchOptions::k(k) };
+                let mut found = 0;
+                for query in queries.chunks(dimensions) {
+                    let hits = index.search(query, &options).expect("a search");
+                    let truth = brute_force(metric, base, dimensions, query, k);
+                    found += truth.iter().filter(|(_, id)| hits.ids.contains(id)).count();
+                }
+                let reached = found as f32 / (200 * k) as f32;
+                // 200 queries tell a recall to within a hundredth or so, and so does the fit.
+                assert!(
+                    reached > recall - 0.025,
+                    "{quantization:?} {metric:?} {dimensions} k {k}: {reached}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_recall_is_checked_like_every_option() {
+    let index = Small::new(500).open(&options(3, Metric::L2));
+    let search = |recall, ef_search| {
+        let options = SearchOptions { recall: Some(recall), ef_search, ..SearchOptions::default() };
+        index.search(&[1.0, 2.0, 3.0], &options).map(|hits| hits.len()).map_err(|e| e.kind())
+    };
+    assert_eq!((search(0.5, None), search(0.999, None)), (Ok(0), Ok(0)));
+    for recall in [0.0, 0.49, 0.9991, 1.0, -1.0, f32::NAN, f32::INFINITY] {
+        assert_eq!(search(recall, None), Err(ErrorKind::InvalidOption), "{recall}");
+    }
+    assert_eq!(search(0.9, Some(64)), Err(ErrorKind::InvalidOption));
+}

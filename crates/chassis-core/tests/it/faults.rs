@@ -135,7 +135,7 @@ fn use_all(bytes: &[u8], dimensions: usize) {
     if let Ok(index) = open(Mode::ReadOnly) {
         let query = vec![0.3; dimensions];
         for exact in [false, true] {
-            let search = SearchOptions { k: 10, ef_search: Some(60), exact, radius: None };
+            let search = SearchOptions { k: 10, ef_search: Some(60), exact, ..Default::default() };
             if let Ok(hits) = index.search(&query, &search) {
                 assert!(hits.len() <= 10);
             }

@@ -1,5 +1,5 @@
-//! The calibration table: what a walk has to do to reach a recall, fitted on vectors that were searched before
-//! they were inserted. The content of one page of [`Kind::Calibration`](crate::format::Kind::Calibration).
+//! The calibration table: what a search has to do in an index to reach a recall. One row of
+//! [`Kind::Calibration`](crate::format::Kind::Calibration).
 
 use crate::error::Result;
 use crate::format::checksum::{get_u16, get_u32, put_u16, put_u32};
@@ -102,7 +102,12 @@ pub fn decode(content: &[u8]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The content of a table's page. `fitted_rows` says on how many held-out vectors it was fitted.
+/// Nodes of the index a table was fitted for; 0 when there is no header.
+pub fn fitted_rows(content: &[u8]) -> u32 {
+    if content.len() < HEADER_LEN { 0 } else { get_u32(content, 8) }
+}
+
+/// The content of a table. `fitted_rows` says how many nodes the index had when it was fitted.
 pub fn encode(rows: &[Row], fitted_rows: u32) -> Result<Vec<u8>> {
     let sound = rows.len() <= MAX_ROWS && rows.iter().all(Row::is_sound);
     ensure(

@@ -1,0 +1,123 @@
+//! How hard a search looks: what a caller asked for, and what it comes to in this index.
+
+use crate::error::{ErrorKind, Result};
+use crate::format::derived::calibration::{self, Row};
+use crate::graph::{Effort, NodeId, Stop};
+use crate::storage::{Kind, Rows, View};
+
+/// Recalls a table is fitted for, in thousandths.
+pub(crate) const RECALLS: [u16; 6] = [800, 900, 950, 980, 990, 995];
+/// Numbers of results a table is fitted for.
+pub(crate) const K_CLASSES: [u32; 2] = [10, 100];
+/// Candidates for each of [`RECALLS`] where there is no table: enough on every set measured, more than most need.
+const UNFITTED: [usize; 6] = [48, 96, 160, 320, 600, 1_000];
+
+/// What a caller asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Aim {
+    /// So many candidates.
+    Ef(usize),
+    /// A recall, in thousandths.
+    Recall(u16),
+    /// A plan under test; the node stands for a query from outside, and counts as not there.
+    Trial(Plan, NodeId),
+}
+
+/// A walk, and how it is followed up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Plan {
+    /// Candidates held.
+    pub(crate) ef: usize,
+    /// The walk may end once the nearest open candidate is `1 + gamma` times as far as the `k`-th.
+    pub(crate) gamma: Option<f32>,
+    /// Links of a list that are followed.
+    pub(crate) links: usize,
+    /// Candidates that are followed up by finer codes or vectors.
+    pub(crate) depth: usize,
+}
+
+impl Plan {
+    /// What `ef` candidates are worth following up for `k` results. `has_second`: by finer codes first.
+    pub(crate) fn of(k: usize, ef: usize, has_second: bool) -> Plan {
+        let spare = if has_second { 2 * k + 16 } else { 5 * k + 30 };
+        let links = crate::graph::MAX_DEGREE;
+        Plan { ef, gamma: None, links, depth: (spare + ef / 8).min(ef).max(k) }
+    }
+
+    /// The walk's part, for distances of which `zero` is that of the query to itself.
+    #[inline(always)]
+    pub(crate) fn effort(&self, k: usize, zero: Option<f32>, skip: Option<NodeId>) -> Effort {
+        let stop = match (self.gamma, zero) {
+            // Distances are squares.
+            (Some(gamma), Some(zero)) => Some(Stop { k, factor: (1.0 + gamma) * (1.0 + gamma), zero }),
+            _ => None,
+        };
+        Effort { ef: self.ef, stop, links: self.links, skip }
+    }
+
+    fn from_row(row: &Row, k: usize) -> Plan {
+        // A row is for up to `k_class` results; for more of them everything grows alike.
+        let grown = |n: u32| {
+            if k as u64 > row.k_class as u64 { n as usize * k / row.k_class as usize } else { n as usize }
+        };
+        let links = match row.links_read {
+            0 => crate::graph::MAX_DEGREE,
+            links => links as usize,
+        };
+        let (ef, depth) = (grown(row.ef).max(k), grown(row.stage2_depth).max(k));
+        Plan { ef, gamma: row.gamma, links, depth }
+    }
+}
+
+/// The table of a view, as it was fitted.
+pub(crate) struct Table {
+    rows: Vec<Row>,
+    /// Nodes of the index then.
+    pub(crate) nodes: u32,
+}
+
+/// The table of a view; `None` when there is none that this release knows.
+pub(crate) fn table(view: &View) -> Result<Option<&Table>> {
+    let Some(rows) = view.rows(Kind::Calibration) else { return Ok(None) };
+    let decode = |rows: &Rows| {
+        let bytes = rows.get_verified(0)?;
+        match calibration::decode(bytes) {
+            Err(e) if e.kind() == ErrorKind::UnsupportedVersion => Ok(None),
+            table => Ok(Some(Table { rows: table?, nodes: calibration::fitted_rows(bytes) })),
+        }
+    };
+    Ok(rows.memo(decode)?.as_ref())
+}
+
+/// The plan for a recall, from the table when it was fitted for these codes.
+pub(crate) fn for_recall(
+    view: &View,
+    generation: u16,
+    k: usize,
+    recall: u16,
+    has_second: bool,
+) -> Result<Plan> {
+    let rows = table(view)?.map_or(&[][..], |table| &table.rows);
+    let class = K_CLASSES.into_iter().find(|class| *class as usize >= k).unwrap_or(K_CLASSES[1]);
+    // Rows ascend by recall within a class: the first that promises enough, else the last.
+    let mut best = None;
+    for row in rows.iter().filter(|row| row.code_generation == generation && row.k_class == class) {
+        best = Some(row);
+        if row.recall_thousandths >= recall {
+            break;
+        }
+    }
+    if let Some(row) = best {
+        let plan = Plan::from_row(row, k);
+        // Past what was fitted, or could be reached, more candidates are the only way on.
+        let short = row.recall_thousandths < recall;
+        return Ok(if short {
+            Plan { ef: plan.ef * 2, gamma: None, depth: plan.depth * 2, ..plan }
+        } else {
+            plan
+        });
+    }
+    let at = RECALLS.iter().position(|class| *class >= recall).unwrap_or(RECALLS.len() - 1);
+    let candidates = if recall > RECALLS[RECALLS.len() - 1] { 2 * UNFITTED[at] } else { UNFITTED[at] };
+    Ok(Plan::of(k, candidates.max(candidates / 4 * k.div_ceil(10)).max(k), has_second))
+}
