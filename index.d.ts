@@ -36,17 +36,17 @@ export declare class NativeIndex {
   hasSync(id: JsId): boolean
   get(id: JsId, cancel?: CancelToken | undefined | null): Promise<NativeRecord | null>
   getSync(id: JsId): NativeRecord | null
-  search(query: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean, cancel?: CancelToken | undefined | null): Promise<NativeHits>
-  searchSync(query: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean): NativeHits
+  search(query: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, recall: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean, cancel?: CancelToken | undefined | null): Promise<NativeHits>
+  searchSync(query: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, recall: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean): NativeHits
   /**
    * The fast synchronous search of an index with integer ids: writes into the caller's buffers, as much as fits,
    * and returns the number of results. Results that did not fit are kept for `lastHits`.
    */
-  searchInto(query: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, ids: BigUint64Array, distances: Float32Array): number
+  searchInto(query: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, recall: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, ids: BigUint64Array, distances: Float32Array): number
   /** The results of the last `searchInto` once more, into larger buffers. */
   lastHits(ids: BigUint64Array, distances: Float32Array): void
-  searchBatch(queries: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean, threads?: number | undefined | null, cancel?: CancelToken | undefined | null): Promise<Array<NativeHits>>
-  searchBatchSync(queries: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean, threads?: number | undefined | null): Array<NativeHits>
+  searchBatch(queries: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, recall: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean, threads?: number | undefined | null, cancel?: CancelToken | undefined | null): Promise<Array<NativeHits>>
+  searchBatchSync(queries: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, recall: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean, threads?: number | undefined | null): Array<NativeHits>
   commit(cancel?: CancelToken | undefined | null): Promise<number>
   commitSync(): number
   rollback(cancel?: CancelToken | undefined | null): Promise<void>

@@ -24,8 +24,9 @@ export default {
   version,
   load,
   async build({ VectorIndex }, job, vectors) {
-    const { dimensions, metric, m, efConstruction, threads, rows, options } = job
-    const index = VectorIndex.openSync(file(job), { dimensions, metric, m, efConstruction, ...options })
+    // Its own efConstruction: bulk builds end with a pass that the peers do not have.
+    const { dimensions, metric, m, threads, rows, options } = job
+    const index = VectorIndex.openSync(file(job), { dimensions, metric, m, ...options })
     const ids = BigUint64Array.from({ length: rows }, (_, row) => BigInt(row))
     index.addBatchSync(vectors, { ids, threads })
     index.commitSync()

@@ -13,7 +13,7 @@ import { readBase, readQueries } from '../lib/sets.mjs'
 
 const EFS = [10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 56, 68, 80, 96, 112, 136, 160, 192, 224, 272, 320]
 EFS.push(384, 448, 544, 640, 768, 896, 1088, 1280)
-const RECALLS = [0.9, 0.95, 0.98, 0.99]
+const RECALLS = [0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995]
 const WARM_UP = 100
 const K = 10
 

@@ -41,6 +41,19 @@ struct Tried {
     cost: u64,
 }
 
+impl Tried {
+    /// Whether this is a plan of the same family that looks less hard.
+    fn is_below(&self, other: &Tried) -> bool {
+        let (a, b) = (&self.plan, &other.plan);
+        a.links == b.links
+            && match (a.gamma, b.gamma) {
+                (None, None) => a.ef < b.ef,
+                (Some(a_gamma), Some(b_gamma)) => a.ef == b.ef && a_gamma < b_gamma,
+                _ => false,
+            }
+    }
+}
+
 /// Rows that stand for queries, and the distance of the `k`-th true neighbor of each.
 struct Trials<'a> {
     view: &'a View,
@@ -163,8 +176,20 @@ impl Inner {
         let Some(best) = reached.min_by_key(|tried| tried.cost) else {
             return Ok(None);
         };
+        let mut best = *best;
+        // The family goes up in steps: the plan before this one falls short, what lies between may do.
+        let below = tried.iter().filter(|other| other.is_below(&best)).max_by_key(|other| other.cost);
+        if let Some(mut below) = below.copied() {
+            for _ in 0..3 {
+                let between = self.try_plan(trials, k, below.plan.between(&best.plan))?;
+                match between.recall >= wanted {
+                    true => best = between,
+                    false => below = between,
+                }
+            }
+        }
         if !has_second {
-            return Ok(Some(*best));
+            return Ok(Some(best));
         }
         for depth in [k + k / 5 + 1, k + k / 2, 2 * k] {
             let plan = Plan { depth, ..best.plan };
@@ -175,7 +200,7 @@ impl Inner {
                 }
             }
         }
-        Ok(Some(*best))
+        Ok(Some(best))
     }
 
     fn try_plan(&self, trials: &Trials<'_>, k: usize, plan: Plan) -> Result<Tried> {

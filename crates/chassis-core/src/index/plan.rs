@@ -6,11 +6,11 @@ use crate::graph::{Effort, NodeId, Stop};
 use crate::storage::{Kind, Rows, View};
 
 /// Recalls a table is fitted for, in thousandths.
-pub(crate) const RECALLS: [u16; 6] = [800, 900, 950, 980, 990, 995];
+pub(crate) const RECALLS: [u16; 9] = [800, 850, 900, 925, 950, 970, 980, 990, 995];
 /// Numbers of results a table is fitted for.
 pub(crate) const K_CLASSES: [u32; 2] = [10, 100];
 /// Candidates for each of [`RECALLS`] where there is no table: enough on every set measured, more than most need.
-const UNFITTED: [usize; 6] = [48, 96, 160, 320, 600, 1_000];
+const UNFITTED: [usize; 9] = [48, 64, 96, 128, 160, 240, 320, 600, 1_000];
 
 /// What a caller asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +53,15 @@ impl Plan {
             _ => None,
         };
         Effort { ef: self.ef, stop, links: self.links, skip }
+    }
+
+    /// Half-way to another plan of the same family.
+    pub(crate) fn between(&self, other: &Plan) -> Plan {
+        let gamma = match (self.gamma, other.gamma) {
+            (Some(a), Some(b)) => Some((a + b) / 2.0),
+            _ => None,
+        };
+        Plan { ef: self.ef.midpoint(other.ef), gamma, depth: self.depth.midpoint(other.depth), ..*self }
     }
 
     fn from_row(row: &Row, k: usize) -> Plan {
