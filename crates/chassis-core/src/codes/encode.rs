@@ -1,6 +1,6 @@
 //! A vector as its records.
 
-use crate::codes::{Codec, Geometry, project};
+use crate::codes::{Codec, Geometry, largest, project};
 use crate::format::derived::codes::{Bits, Factors, ZERO_4, ZERO_8};
 use crate::kernels::Lanes;
 
@@ -109,11 +109,7 @@ fn code_4(value: f32, inverse: f32) -> f32 {
 /// Codes of 8 bits, the largest value at the end of the grid.
 #[inline(always)]
 fn encode_8<L: Lanes>(lanes: L, values: &[f32], codes: &mut Vec<u8>) -> f32 {
-    let mut largest = 0.0f32;
-    for value in values {
-        largest = largest.max(value.abs());
-    }
-    let inverse = invert(largest / 127.0);
+    let inverse = invert(largest(values) / 127.0);
     codes.clear();
     let mut along = 0.0f32;
     for value in values {

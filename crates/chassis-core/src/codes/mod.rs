@@ -145,11 +145,31 @@ impl Codec {
             out.extend_from_slice(vector);
             return;
         }
-        out.reserve(vector.len());
-        for (value, mean) in vector.iter().zip(&self.mean) {
-            out.push(value * scale - mean);
+        out.resize(vector.len(), 0.0);
+        for ((place, value), mean) in out.iter_mut().zip(vector).zip(&self.mean) {
+            *place = value * scale - mean;
         }
     }
+}
+
+/// The largest absolute value; 0 for none, and NaN counts as nothing.
+#[inline(always)]
+fn largest(values: &[f32]) -> f32 {
+    // Side by side: one after the other they would wait for each other.
+    let mut lanes = [0.0f32; 16];
+    let (chunks, rest) = values.as_chunks::<16>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            let value = value.abs();
+            *lane = if value > *lane { value } else { *lane };
+        }
+    }
+    let mut largest = 0.0f32;
+    for value in lanes.iter().chain(rest) {
+        let value = value.abs();
+        largest = if value > largest { value } else { largest };
+    }
+    largest
 }
 
 /// Products of every row of a matrix with one vector.

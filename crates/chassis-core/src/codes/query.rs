@@ -1,6 +1,6 @@
 //! A query in the form records are compared with, and the two numbers that turn an estimate into a distance.
 
-use crate::codes::{Codec, EncodeScratch, Geometry, project};
+use crate::codes::{Codec, EncodeScratch, Geometry, largest, project};
 use crate::format::derived::codes::{Bits, Codes, Factors};
 use crate::kernels::{CodeQuery, Lanes, WithLanes, dispatch};
 
@@ -157,7 +157,7 @@ fn quantize_4(vector: &[f32], layout: &Codes, out: &mut Values<i8>) {
     for (part, at) in [(low, 0), (high, 32)] {
         for (values, places) in part.chunks(32).zip(out.values.chunks_exact_mut(64)) {
             for (value, place) in values.iter().zip(&mut places[at..]) {
-                let rounded = (value * inverse).round_ties_even() as i32;
+                let rounded = round(value * inverse);
                 sum += rounded;
                 *place = rounded as i8;
             }
@@ -173,14 +173,13 @@ fn quantize_8(vector: &[f32], layout: &Codes, out: &mut Values<i16>) {
     let room = (i32::MAX / 255) as f32 / layout.dimension.max(1) as f32;
     let (step, inverse) = grid(vector, room.clamp(1.0, LARGEST_8) as i32 as f32);
     out.values.clear();
-    out.values.reserve(layout.stride as usize);
-    let mut sum = 0i32;
-    for value in vector {
-        let rounded = (value * inverse).round_ties_even() as i32;
-        sum = sum.wrapping_add(rounded);
-        out.values.push(rounded as i16);
-    }
     out.values.resize(layout.stride as usize, 0);
+    let mut sum = 0i32;
+    for (value, place) in vector.iter().zip(out.values.iter_mut()) {
+        let rounded = round(value * inverse);
+        sum = sum.wrapping_add(rounded);
+        *place = rounded as i16;
+    }
     out.offset = 128i32.wrapping_mul(sum);
     out.scale = step;
 }
@@ -188,10 +187,15 @@ fn quantize_8(vector: &[f32], layout: &Codes, out: &mut Values<i16>) {
 /// A unit of the grid whose last point is the largest value, and its inverse.
 #[inline(always)]
 fn grid(vector: &[f32], points: f32) -> (f32, f32) {
-    let mut largest = 0.0f32;
-    for value in vector {
-        largest = largest.max(value.abs());
-    }
+    let largest = largest(vector);
     let inverse = points / largest;
     if inverse.is_finite() && inverse > 0.0 { (largest / points, inverse) } else { (0.0, 0.0) }
+}
+
+/// The nearest integer, of two the even one, for values far inside the range of `i32`. Adding and taking away a number
+/// whose last bit is worth one rounds in two instructions that every processor has eight of at a time.
+#[inline(always)]
+fn round(value: f32) -> i32 {
+    const SHIFT: f32 = 12_582_912.0;
+    (value + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i32
 }
