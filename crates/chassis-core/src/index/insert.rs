@@ -160,7 +160,7 @@ impl Inner {
         };
         let mut params = self.params;
         if let Task::Insert { refined: true, .. } = task {
-            params.ef_construction = (params.ef_construction / 2).max(params.m);
+            params.ef_construction = (params.ef_construction / 3).max(params.m);
         }
         let coded = Coded::of(view, self.metric, count)?;
         let links = Links { lists: ListsView::new(view), txn };
@@ -176,7 +176,7 @@ impl Inner {
 /// What is done to the graph.
 #[derive(Clone, Copy)]
 enum Task<'a> {
-    /// Links a batch of placed nodes; with half the candidates when a refine pass follows.
+    /// Links a batch of placed nodes; with a third of the candidates when a refine pass follows.
     Insert { first: NodeId, count: u32, refined: bool },
     /// Selects all links of layer 0 again, while it is told to go on.
     Refine(&'a dyn Fn(usize, usize) -> bool),

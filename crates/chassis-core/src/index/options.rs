@@ -10,7 +10,7 @@ use crate::index::plan::Aim;
 /// Links a new node makes on each layer (`m` of the HNSW paper). 16 suits 100 to 1,536 dimensions.
 pub const DEFAULT_M: usize = 16;
 /// Candidates held while links are chosen: by an insert, and by the refine pass of a bulk build, whose first pass
-/// holds half as many. More costs build time and improves the graph slowly.
+/// holds a third as many. More costs build time and improves the graph slowly.
 pub const DEFAULT_EF_CONSTRUCTION: usize = 128;
 /// Below so many dimensions a list of layer 0 holds `3 * m` nodes by default, from here on `2 * m`: where a distance
 /// costs less than a step, longer lists save more than they cost.
