@@ -141,7 +141,7 @@ impl SmallMatrix {
             Some(factors) => factors.a,
             None => 0.0,
         };
-        a * (values.scale * (2 * dot - values.offset) as f32)
+        a * (values.scale * dot.wrapping_mul(2).wrapping_sub(values.offset) as f32)
     }
 }
 
@@ -158,13 +158,13 @@ fn quantize_4(vector: &[f32], layout: &Codes, out: &mut Values<i8>) {
         for (values, places) in part.chunks(32).zip(out.values.chunks_exact_mut(64)) {
             for (value, place) in values.iter().zip(&mut places[at..]) {
                 let rounded = round(value * inverse);
-                sum += rounded;
+                sum = sum.wrapping_add(rounded);
                 *place = rounded as i8;
             }
         }
     }
     // Codes are counted from 7.5, and the kernel doubles the product to stay with integers.
-    out.offset = 15 * sum;
+    out.offset = 15i32.wrapping_mul(sum);
     out.scale = step / 2.0;
 }
 
@@ -192,7 +192,7 @@ fn grid(vector: &[f32], points: f32) -> (f32, f32) {
     if inverse.is_finite() && inverse > 0.0 { (largest / points, inverse) } else { (0.0, 0.0) }
 }
 
-/// The nearest integer, of two the even one, for values far inside the range of `i32`. Adding and taking away a number
+/// The nearest integer, of two the even one, for values within 2^22; of others, and of NaN, any. Adding and taking away a number
 /// whose last bit is worth one rounds in two instructions that every processor has eight of at a time.
 #[inline(always)]
 fn round(value: f32) -> i32 {

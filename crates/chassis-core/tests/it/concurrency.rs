@@ -48,6 +48,24 @@ fn searches_run_while_another_thread_writes() {
 }
 
 #[test]
+fn rows_of_far_clusters_find_themselves_as_an_index_grows() {
+    // What a refine pass thinks of as needless, the only links between clusters, are what walks cross by.
+    let dims = 32;
+    let (_dir, path) = place();
+    let index = VectorIndex::open(&path, &options(dims, Metric::L2)).unwrap();
+    let rows = clustered(12_000, dims, 21);
+    let mut lost = 0;
+    for part in [0..2_000, 2_000..4_000, 4_000..7_000, 7_000..12_000] {
+        let (from, to) = (part.start, part.end);
+        index.add_batch(&rows[from * dims..to * dims], &BatchOptions::default()).unwrap();
+        for query in rows[..to * dims].chunks(dims).step_by(2) {
+            lost += (index.search(query, &SearchOptions::k(1)).unwrap().distances[0] != 0.0) as usize;
+        }
+    }
+    assert!(lost == 0, "{lost} of 12,500 rows are not their own nearest");
+}
+
+#[test]
 fn batch_search_equals_single_search_at_any_thread_count() {
     let (_dir, path) = place();
     let dims = 20;
