@@ -292,9 +292,13 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     const [index, vector, o] = [this.#open(), toVector(query, 'query'), searchOptions(options)]
     const { k, efSearch, recall, exact, radius, vectors, payloads } = o
     if (vectors || payloads || this.idType === 'string') {
-      return this.#result(sync(() => index.searchSync(vector, k, efSearch, recall, exact, radius, vectors, payloads)))
+      return this.#result(
+        sync(() => index.searchSync(vector, k, efSearch, recall, exact, radius, vectors, payloads)),
+      )
     }
-    const count = sync(() => index.searchInto(vector, k, efSearch, recall, exact, radius, this.#ids, this.#distances))
+    const count = sync(() =>
+      index.searchInto(vector, k, efSearch, recall, exact, radius, this.#ids, this.#distances),
+    )
     if (count > this.#ids.length) {
       this.#ids = new BigUint64Array(count)
       this.#distances = new Float32Array(count)
