@@ -70,9 +70,15 @@ pub(crate) fn entry_nodes(view: &View, metric: Metric, count: u32) -> Result<&[N
     Ok(entry_block(view, &coded.first_layout(), count)?.map_or(&[], |block| &block.nodes))
 }
 
+/// A derived object that is made once and read whole. A transaction shows it empty before it shows its rows, all at
+/// once: until then it counts as absent.
+pub(crate) fn whole(view: &View, kind: Kind) -> Option<&Rows> {
+    view.rows(kind).filter(|rows| !rows.is_empty())
+}
+
 /// The model of a view.
 pub(crate) fn codec(view: &View, metric: Metric) -> Result<Option<&Codec>> {
-    let Some(model) = view.rows(Kind::Model) else { return Ok(None) };
+    let Some(model) = whole(view, Kind::Model) else { return Ok(None) };
     let decode = |rows: &Rows| {
         let mut bytes = Vec::new();
         for n in 0..rows.len() {
@@ -266,7 +272,7 @@ pub(crate) struct EntryBlock {
 /// Nodes a walk may start from without a way down through the layers, when there are some for these codes. A block
 /// that names a node past `count`, as a search that began before it was written would see it, counts as absent.
 pub(crate) fn entry_block<'a>(view: &'a View, layout: &Codes, count: u32) -> Result<Option<&'a EntryBlock>> {
-    let Some(rows) = view.rows(Kind::EntryBlock) else { return Ok(None) };
+    let Some(rows) = whole(view, Kind::EntryBlock) else { return Ok(None) };
     let decode = |rows: &Rows| {
         let bytes = rows.get_verified(0)?;
         let entries = match Entries::decode(bytes, u32::MAX, layout.stride) {

@@ -191,6 +191,7 @@ fn is_due(codec: &Codec, rows: usize) -> bool {
     fitted < codes::sample_rows(header.dimensions as usize) && rows >= fitted.saturating_mul(REFIT)
 }
 
+/// Writes a model; searches see all of it or nothing.
 fn put_model(txn: &mut Txn<'_>, codec: &Codec, chunk_bytes: u32) -> Result<()> {
     let (bytes, header) = (codec.to_bytes()?, codec.header());
     let stride = header.stride();
@@ -199,7 +200,11 @@ fn put_model(txn: &mut Txn<'_>, codec: &Codec, chunk_bytes: u32) -> Result<()> {
         dimension: header.dimensions,
         ..Descriptor::rows(Kind::Model, stride as u32, chunk_bytes)
     })?;
-    bytes.chunks(stride).enumerate().try_for_each(|(n, row)| txn.put_row(Kind::Model, n, row))
+    txn.reserve_rows(Kind::Model, header.rows())?;
+    let writer = txn.row_writer(Kind::Model)?;
+    bytes.chunks(stride).enumerate().try_for_each(|(n, row)| writer.write(n, row))?;
+    drop(writer);
+    txn.publish_rows(Kind::Model, header.rows())
 }
 
 /// Shows the records of the first `count` nodes.

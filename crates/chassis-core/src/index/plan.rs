@@ -3,6 +3,7 @@
 use crate::error::{ErrorKind, Result};
 use crate::format::derived::calibration::{self, Row};
 use crate::graph::{Effort, NodeId, Stop};
+use crate::index::coded::whole;
 use crate::storage::{Kind, Rows, View};
 
 /// Recalls a table is fitted for, in thousandths.
@@ -87,7 +88,7 @@ pub(crate) struct Table {
 
 /// The table of a view; `None` when there is none that this release knows.
 pub(crate) fn table(view: &View) -> Result<Option<&Table>> {
-    let Some(rows) = view.rows(Kind::Calibration) else { return Ok(None) };
+    let Some(rows) = whole(view, Kind::Calibration) else { return Ok(None) };
     let decode = |rows: &Rows| {
         let bytes = rows.get_verified(0)?;
         match calibration::decode(bytes) {

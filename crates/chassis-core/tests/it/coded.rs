@@ -299,3 +299,24 @@ fn a_recall_is_checked_like_every_option() {
     }
     assert_eq!(search(0.9, Some(64)), Err(ErrorKind::InvalidOption));
 }
+
+#[test]
+fn searches_between_two_steps_of_a_fit_answer() {
+    // A transaction shows an object as soon as it is there, and its rows a moment later.
+    let rows = latent(3_000, 80, 29);
+    let index = Small::new(500).open(&options(80, Metric::L2));
+    add(&index, &rows);
+    index.commit().expect("a commit");
+    for kind in [Kind::EntryBlock, Kind::Calibration, Kind::Codes4, Kind::Model] {
+        let replaced = index.with_store(|store| {
+            let descriptor = store.view().rows(kind).expect("it is there").descriptor().clone();
+            store.txn().expect("a transaction").replace(descriptor)
+        });
+        replaced.expect("open").expect("an empty object");
+        for recall in [None, Some(0.95)] {
+            let options = SearchOptions { recall, ..SearchOptions::k(3) };
+            let hits = index.search(&rows[80 * 5..80 * 6], &options).expect("a search");
+            assert_eq!((hits.ids[0], hits.distances[0]), (5, 0.0), "{kind:?} {recall:?}");
+        }
+    }
+}
