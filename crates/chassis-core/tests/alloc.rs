@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chassis_core::{BatchOptions, Hits, Metric, OpenOptions, SearchOptions, VectorIndex};
+use chassis_core::{BatchOptions, Hits, Metric, OpenOptions, Quantization, SearchOptions, VectorIndex};
 
 struct Counting;
 static CALLS: AtomicU64 = AtomicU64::new(0);
@@ -34,31 +34,54 @@ static ALLOCATOR: Counting = Counting;
 fn a_warm_search_allocates_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("alloc.chassis");
-    let dims = 48;
     let value = |i: usize| ((i * 2_654_435_761) % 1_000) as f32 / 500.0 - 1.0;
-    let rows: Vec<f32> = (0..10_000 * dims).map(value).collect();
-    for metric in [Metric::L2, Metric::Cosine, Metric::Ip] {
-        let options = OpenOptions { dimensions: Some(dims), metric: Some(metric), ..Default::default() };
-        let index = VectorIndex::open(&path, &options).unwrap();
-        index.add_batch(&rows, &BatchOptions::default()).unwrap();
-        index.commit().unwrap();
-        let mut hits = Hits::default();
-        for ef in [16, 100, 500] {
-            for exact in [false, true] {
-                let search = SearchOptions { k: 10, ef_search: Some(ef), exact, ..Default::default() };
-                let run = |hits: &mut Hits| {
-                    for query in rows.chunks(dims).step_by(97) {
-                        index.search_into(query, &search, hits).unwrap();
-                        assert_eq!(hits.len(), 10);
-                    }
-                };
-                run(&mut hits);
-                let before = CALLS.load(Ordering::Relaxed);
-                run(&mut hits);
-                assert_eq!(CALLS.load(Ordering::Relaxed) - before, 0, "{metric:?} ef {ef} exact {exact}");
+    // Walks over vectors, over codes of 4 bits, and over those of a projection with a second stage: rows of rank eight.
+    for (dims, quantization) in
+        [(48, Quantization::None), (96, Quantization::Auto), (300, Quantization::Auto)]
+    {
+        let component = |row: usize, d: usize| {
+            (0..8).map(|i| value(row * 8 + i) * value(d * 8 + i + 77)).sum::<f32>()
+                + 0.1 * value(row * dims + d)
+        };
+        let rows: Vec<f32> = (0..5_000 * dims).map(|i| component(i / dims, i % dims)).collect();
+        for metric in [Metric::L2, Metric::Cosine, Metric::Ip] {
+            let options = OpenOptions {
+                dimensions: Some(dims),
+                metric: Some(metric),
+                quantization: Some(quantization),
+                ..Default::default()
+            };
+            let index = VectorIndex::open(&path, &options).unwrap();
+            index.add_batch(&rows, &BatchOptions::default()).unwrap();
+            index.commit().unwrap();
+            let k = SearchOptions::k(10);
+            let efforts = [16, 100, 500].map(|ef| SearchOptions { ef_search: Some(ef), ..k });
+            let others = [SearchOptions { exact: true, ..k }, SearchOptions { recall: Some(0.95), ..k }];
+            for search in efforts.into_iter().chain(others) {
+                assert_warm_searches_allocate_nothing(&index, &search, &rows, dims);
             }
+            index.close().unwrap();
+            std::fs::remove_file(&path).unwrap();
         }
-        index.close().unwrap();
-        std::fs::remove_file(&path).unwrap();
     }
+}
+
+fn assert_warm_searches_allocate_nothing(
+    index: &VectorIndex,
+    search: &SearchOptions,
+    rows: &[f32],
+    dims: usize,
+) {
+    let mut hits = Hits::default();
+    let run = |hits: &mut Hits| {
+        for query in rows.chunks(dims).step_by(97) {
+            index.search_into(query, search, hits).unwrap();
+            assert_eq!(hits.len(), 10);
+        }
+    };
+    run(&mut hits);
+    let before = CALLS.load(Ordering::Relaxed);
+    run(&mut hits);
+    let metric = index.metric().unwrap();
+    assert_eq!(CALLS.load(Ordering::Relaxed) - before, 0, "{metric:?} of {dims} dimensions, {search:?}");
 }

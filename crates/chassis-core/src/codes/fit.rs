@@ -6,21 +6,22 @@
 //! did not see; too little, and there are codes of 8 bits over the whole vector only.
 
 use crate::codes::subspace::{leading_rows, random_rows};
-use crate::codes::{Codec, Geometry, Wanted, project};
+use crate::codes::{Codec, Geometry, largest, project};
 use crate::error::Result;
+use crate::format::derived::codes::Bits;
 use crate::format::derived::model::{ModelHeader, ModelKind};
 use crate::kernels::{Lanes, WithLanes, dispatch};
 
 /// The most rows a model is fitted on.
-pub const SAMPLE: usize = 8_192;
+const SAMPLE: usize = 8_192;
 /// Values of a sample that are looked at: what a fit costs grows with rows and the square of dimensions.
 const SAMPLE_VALUES: usize = 8 << 20;
 /// Components of 4-bit codes: with two factors they fill two cache lines.
-pub const MAX_COMPONENTS: usize = 240;
+const MAX_COMPONENTS: usize = 240;
 /// Beyond so many dimensions the covariance is too large to compute.
 const MAX_PROJECTED: usize = 4_096;
-/// Share of the spread that 4-bit codes have to keep. At 0.80 a walk of real vectors of 1,536 dimensions reaches
-/// recall 0.99; at 0.62 it ends at 0.976 (`docs/adr/0007-codes.md`).
+/// Share of the spread that 4-bit codes have to keep: between what was seen to be enough for a recall of 0.99 (0.80)
+/// and what was seen not to be (0.62), both on vectors of 1,536 dimensions.
 const LEAST_KEPT: f64 = 0.70;
 /// One row in so many is kept for the measurement.
 const HELD_OUT: usize = 8;
@@ -32,23 +33,24 @@ pub fn sample_rows(dimensions: usize) -> usize {
     (SAMPLE_VALUES / dimensions.max(1)).clamp(1_024, SAMPLE)
 }
 
-/// Fits a model. `sample` holds rows back to back; `generation` counts the models of an index, from 1. `None` when
+/// Fits a model. `sample` holds rows back to back; `first` is what walks should run over (8-bit codes need no
+/// matrix); `generation` counts the models of an index, from 1. `None` when
 /// these rows cannot have codes: their values are too large to calculate with.
 pub fn fit(
     geometry: Geometry,
     sample: &[f32],
     dimensions: usize,
-    wanted: Wanted,
+    first: Bits,
     generation: u32,
 ) -> Result<Option<Codec>> {
-    dispatch(Fit { geometry, sample, dimensions, wanted, generation })
+    dispatch(Fit { geometry, sample, dimensions, first, generation })
 }
 
 struct Fit<'a> {
     geometry: Geometry,
     sample: &'a [f32],
     dimensions: usize,
-    wanted: Wanted,
+    first: Bits,
     generation: u32,
 }
 
@@ -57,7 +59,7 @@ impl WithLanes for Fit<'_> {
 
     #[inline(always)]
     fn call<L: Lanes>(self, lanes: L) -> Self::Output {
-        let Fit { geometry, sample, dimensions, wanted, generation } = self;
+        let Fit { geometry, sample, dimensions, first, generation } = self;
         let mut rows = sample.to_vec();
         if geometry == Geometry::Unit {
             for row in rows.chunks_exact_mut(dimensions) {
@@ -66,12 +68,15 @@ impl WithLanes for Fit<'_> {
             }
         }
         let mean = center(&mut rows, dimensions);
-        let largest = rows.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let largest = largest(&rows);
         // Squares are added up, of rows and of queries.
         if !largest.is_finite() || largest > 1e15 || mean.iter().any(|m| !m.is_finite()) {
             return Ok(None);
         }
-        let matrix = if wanted.four { matrix(lanes, rows, largest, dimensions) } else { Vec::new() };
+        let matrix = match first {
+            Bits::Four => matrix(lanes, rows, largest, dimensions),
+            Bits::Eight => Vec::new(),
+        };
         let kind = if matrix.is_empty() { ModelKind::Mean } else { ModelKind::Principal };
         let header = ModelHeader {
             kind,

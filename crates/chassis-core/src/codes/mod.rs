@@ -59,15 +59,6 @@ pub enum Geometry {
     Inner,
 }
 
-/// Which codes are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
-    /// Codes of 4 bits over the components of the matrix.
-    pub four: bool,
-    /// Codes of 8 bits over the whole vector.
-    pub eight: bool,
-}
-
 /// The mean and the matrix, ready for use.
 pub struct Codec {
     geometry: Geometry,

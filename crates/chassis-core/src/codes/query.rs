@@ -76,9 +76,8 @@ impl Codec {
     }
 }
 
-/// The matrix for queries, in codes of 4 bits: small enough for the nearest caches, where the floats are not. The
-/// records of 240 x 1,536 take 196 KB; measured with the floats and with codes of 8 bits, walks meet the same nodes
-/// to one in a hundred.
+/// The matrix for queries, in codes of 4 bits: small enough for the nearest caches, where the floats are not: 240
+/// rows of 1,536 components take 184 KB in place of 1.5 MB. Their rounding is small beside that of the records.
 pub(super) struct SmallMatrix {
     layout: Codes,
     records: Vec<u8>,

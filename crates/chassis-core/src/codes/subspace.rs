@@ -7,13 +7,13 @@
 use crate::codes::project;
 use crate::kernels::Lanes;
 
-/// Steps of the iteration. On `use512` the energy kept by 240 components after 6 is within 0.001 of that after 30.
+/// Steps of the iteration. The span of many components settles long before each of them does.
 const STEPS: usize = 8;
 /// A row that loses this much of its length was in the span of those before it.
 const VANISHED: f32 = 1e-4;
 
 /// Numbers from a seed: splitmix64.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -25,7 +25,7 @@ impl Random {
     }
 
     /// Bell-shaped around 0: the sum of eight uniform numbers.
-    fn bell(&mut self) -> f32 {
+    pub(super) fn bell(&mut self) -> f32 {
         (0..8).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).sum()
     }
 }

@@ -1,22 +1,10 @@
 //! Estimates against the distances they stand for, computed in f64 from the definitions.
 
+use super::subspace::Random;
 use super::*;
 use crate::kernels::{WithLanes, dispatch};
 
 const GEOMETRIES: [Geometry; 3] = [Geometry::Euclidean, Geometry::Unit, Geometry::Inner];
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-
-    fn bell(&mut self) -> f32 {
-        (0..6).map(|_| self.next()).sum()
-    }
-}
 
 /// Rows that spread mostly in `latent` directions, far from the origin along one coordinate: as embeddings do.
 fn rows(count: usize, dimensions: usize, latent: usize, seed: u64) -> Vec<f32> {
@@ -87,7 +75,7 @@ impl WithLanes for Estimate<'_> {
 }
 
 fn fitted(geometry: Geometry, sample: &[f32], dimensions: usize, four: bool) -> Codec {
-    fit(geometry, sample, dimensions, Wanted { four, eight: !four }, 1).unwrap().expect("codes")
+    fit(geometry, sample, dimensions, if four { Bits::Four } else { Bits::Eight }, 1).unwrap().expect("codes")
 }
 
 /// Mean and spread of the errors of estimates, as shares of the spread of the true distances.
@@ -177,9 +165,8 @@ fn rows_without_spread_and_rows_too_large() {
         assert!(estimates.iter().all(|d| d.abs() < 1e-6), "{estimates:?}");
     }
     let large: Vec<f32> = (0..300).map(|i| 1e30 * (i % 7) as f32).collect();
-    let wanted = Wanted { four: true, eight: true };
-    assert!(fit(Geometry::Euclidean, &large, 3, wanted, 1).unwrap().is_none());
-    let direction_only = fit(Geometry::Unit, &large[1..], 13, wanted, 1).unwrap();
+    assert!(fit(Geometry::Euclidean, &large, 3, Bits::Four, 1).unwrap().is_none());
+    let direction_only = fit(Geometry::Unit, &large[1..], 13, Bits::Four, 1).unwrap();
     assert!(direction_only.is_none() || direction_only.unwrap().header().dimensions == 13);
     // A row far outside what the model was fitted on: any estimate but no panic.
     let codec = fitted(Geometry::Euclidean, &rows(300, 10, 3, 1), 10, true);

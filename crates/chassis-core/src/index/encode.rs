@@ -5,16 +5,15 @@
 //! sample is full. A fit exchanges the model and the records of all rows in the running transaction: a crash leaves
 //! the codes of the last commit, or none.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use crate::codes::{self, Codec, EncodeScratch, Wanted};
-use crate::error::{Error, ErrorKind, Result};
+use crate::codes::{self, Codec, EncodeScratch};
+use crate::error::{Error, Result};
 use crate::format::Descriptor;
 use crate::format::derived::codes::Bits;
 use crate::format::derived::entries;
 use crate::index::Inner;
 use crate::index::coded::{self, Coded, geometry};
 use crate::index::options::Quantization;
+use crate::index::share::share;
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, RowWriter, Rows, Txn};
 
@@ -24,10 +23,10 @@ pub(crate) const CODES_FROM: usize = 2_048;
 const REFIT: usize = 8;
 /// `auto` makes codes from so many dimensions: below, a vector is hardly longer than its record.
 const AUTO_FROM: usize = 64;
-/// Nodes of the entry block. 64 were no better on any set.
+/// Nodes of the entry block.
 const ENTRIES: usize = 32;
 /// Rows a thread encodes at a time.
-const STRIDE: usize = 64;
+const ROWS: usize = 64;
 
 /// Rows of vectors that may be half in the index.
 struct Source<'a> {
@@ -64,7 +63,7 @@ impl Inner {
         may_fit: bool,
         threads: usize,
     ) -> Result<bool> {
-        let Some(wanted) = self.wanted_codes() else { return Ok(false) };
+        let Some(first) = self.first_stage() else { return Ok(false) };
         let (view, dimensions) = (txn.view().clone(), self.header.dimensions as usize);
         let stored = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
         let count = view.node_count() as usize;
@@ -75,14 +74,14 @@ impl Inner {
             None => source.len() >= self.codes_from,
         };
         if due && may_fit {
-            return self.fit(txn, &source, wanted, threads);
+            return self.fit(txn, &source, first, threads);
         }
         let Some(codec) = current else { return Ok(false) };
         self.encode_rows(txn, codec, &source, count, threads).map(|()| true)
     }
 
     /// Exchanges the model, and with it all records.
-    fn fit(&self, txn: &mut Txn<'_>, source: &Source<'_>, wanted: Wanted, threads: usize) -> Result<bool> {
+    fn fit(&self, txn: &mut Txn<'_>, source: &Source<'_>, first: Bits, threads: usize) -> Result<bool> {
         let rows = codes::sample_rows(source.dimensions).min(source.len());
         let mut sample = Vec::with_capacity(rows * source.dimensions);
         for i in 0..rows {
@@ -91,10 +90,10 @@ impl Inner {
         // One that no record in the file was made with.
         let last = txn.view().rows(Kind::Model).map_or(0, |model| model.descriptor().generation);
         let generation = u32::from(last) % 0xffff + 1;
-        let fitted = codes::fit(geometry(self.metric), &sample, source.dimensions, wanted, generation)?;
+        let fitted = codes::fit(geometry(self.metric), &sample, source.dimensions, first, generation)?;
         let Some(codec) = fitted else { return Ok(false) };
         put_model(txn, &codec, self.header.chunk_bytes)?;
-        let four = wanted.four && codec.has(Bits::Four);
+        let four = codec.has(Bits::Four);
         let eight = !four || (self.is_auto() && codec.projects());
         for (bits, is_wanted) in [(Bits::Four, four), (Bits::Eight, eight)] {
             match is_wanted {
@@ -108,13 +107,13 @@ impl Inner {
         Ok(true)
     }
 
-    /// The codes this index should have, if any.
-    fn wanted_codes(&self) -> Option<Wanted> {
+    /// What walks of this index should run over, if over codes.
+    fn first_stage(&self) -> Option<Bits> {
         match Quantization::from_byte(self.header.quantization).ok()? {
             Quantization::None => None,
             Quantization::Auto if (self.header.dimensions as usize) < AUTO_FROM => None,
-            Quantization::Auto | Quantization::Bits4 => Some(Wanted { four: true, eight: false }),
-            Quantization::Bits8 => Some(Wanted { four: false, eight: true }),
+            Quantization::Auto | Quantization::Bits4 => Some(Bits::Four),
+            Quantization::Bits8 => Some(Bits::Eight),
         }
     }
 
@@ -137,17 +136,11 @@ impl Inner {
             }
             txn.reserve_rows(bits.kind(), source.len())?;
             let writer = &txn.row_writer(bits.kind())?;
-            let next = &AtomicUsize::new(from);
-            let encode = move || kernels::dispatch(Encode { codec, bits, source, writer, next });
-            let others = threads.min((source.len() - from).div_ceil(STRIDE)).saturating_sub(1);
-            let outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
-                let others: Vec<_> = (0..others).map(|_| scope.spawn(encode)).collect();
-                let own = encode();
-                let died = || Err(Error::new(ErrorKind::Internal, "an encoding thread panicked"));
-                let others = others.into_iter().map(|thread| thread.join().unwrap_or_else(|_| died()));
-                std::iter::once(own).chain(others).collect()
-            });
-            outcomes.into_iter().collect::<Result<()>>()?;
+            share((source.len() - from).div_ceil(ROWS), threads, |piece| {
+                let first = from + piece * ROWS;
+                let rows = first..source.len().min(first + ROWS);
+                kernels::dispatch(Encode { codec, bits, source, writer, rows })
+            })?;
         }
         Ok(())
     }
@@ -157,12 +150,7 @@ impl Inner {
         let view = txn.view().clone();
         let count = view.node_count();
         let Some(coded) = Coded::of(&view, self.metric, count)? else { return Ok(()) };
-        let (bits, rows) = match (coded.four, coded.eight) {
-            (Some(rows), _) => (Bits::Four, rows),
-            (None, Some(rows)) => (Bits::Eight, rows),
-            (None, None) => return Ok(()),
-        };
-        let layout = coded.codec.layout(bits);
+        let (layout, Some(rows)) = (coded.first_layout(), coded.four.or(coded.eight)) else { return Ok(()) };
         let current = coded::entry_block(&view, &layout, count)?;
         let last = current.and_then(|block| block.nodes.iter().max());
         if !always && last.is_some_and(|last| count / 2 <= *last) {
@@ -217,13 +205,13 @@ pub(crate) fn show_codes(txn: &mut Txn<'_>, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// A thread that encodes.
+/// The records of a few rows.
 struct Encode<'a> {
     codec: &'a Codec,
     bits: Bits,
     source: &'a Source<'a>,
     writer: &'a RowWriter<'a>,
-    next: &'a AtomicUsize,
+    rows: std::ops::Range<usize>,
 }
 
 impl WithLanes for Encode<'_> {
@@ -231,18 +219,13 @@ impl WithLanes for Encode<'_> {
 
     #[inline(always)]
     fn call<L: Lanes>(self, lanes: L) -> Result<()> {
-        let Encode { codec, bits, source, writer, next } = self;
+        let Encode { codec, bits, source, writer, rows } = self;
         let mut scratch = EncodeScratch::default();
         let mut record = vec![0u8; codec.layout(bits).stride as usize];
-        loop {
-            let from = next.fetch_add(STRIDE, Ordering::Relaxed);
-            if from >= source.len() {
-                return Ok(());
-            }
-            for n in from..(from + STRIDE).min(source.len()) {
-                codec.encode(lanes, source.row(n)?, bits, &mut scratch, &mut record);
-                writer.write(n, &record)?;
-            }
+        for n in rows {
+            codec.encode(lanes, source.row(n)?, bits, &mut scratch, &mut record);
+            writer.write(n, &record)?;
         }
+        Ok(())
     }
 }

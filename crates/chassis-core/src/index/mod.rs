@@ -15,7 +15,7 @@
 //! | `nodes`, `ids` | node records, live bits; ids to nodes and back |
 //! | `check` | storage verification and graph check in one report |
 //! | `warm` | reading in what searches need |
-//! | `pool` | memory kept between calls |
+//! | `share`, `pool` | work for several threads; memory kept between calls |
 //!
 //! # Concurrency
 //!
@@ -36,6 +36,7 @@ mod plan;
 mod pool;
 mod scan;
 mod search;
+mod share;
 mod space;
 mod stages;
 mod warm;
@@ -456,7 +457,7 @@ impl Inner {
         if txn.is_changed() {
             self.encode(&mut txn, &[], true, default_threads())?;
             self.renew_entries(&mut txn, false)?;
-            self.renew_calibration(&mut txn, false, default_threads())?;
+            self.renew_calibration(&mut txn, default_threads())?;
         }
         txn.commit()
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::node as format;
-use crate::graph::NodeId;
+use crate::graph::{Neighbor, NodeId};
 use crate::index::{self, Id, ids};
 use crate::kernels;
 use crate::storage::{Kind, Page, PageMut, View};
@@ -93,6 +93,21 @@ pub(crate) fn live_place(node: NodeId) -> (usize, usize, u32) {
 pub(crate) fn is_live(view: &View, node: NodeId) -> Result<bool> {
     let (page, word, mask) = live_place(node);
     Ok(view.pages(Kind::Live).get(page)?.word(word) & mask != 0)
+}
+
+/// The first live nodes of a list, at most `most`, in its order.
+#[inline]
+pub(crate) fn live_of(view: &View, nearest: &[Neighbor], most: usize, out: &mut Vec<Neighbor>) -> Result<()> {
+    out.clear();
+    for neighbor in nearest {
+        if out.len() == most {
+            break;
+        }
+        if is_live(view, neighbor.node)? {
+            out.push(*neighbor);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

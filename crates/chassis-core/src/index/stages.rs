@@ -19,11 +19,11 @@ use crate::storage::{Rows, View};
 
 /// An estimate farther than the `k`-th distance by more than this rules a vector out, in units of the squared length
 /// of the centered query over the root of the number of components. Rounding to 4 bits is off by 0.11 of these units
-/// (one standard deviation, for a vector as long as the query), to 8 bits by 0.009 to 0.02. Measured on glove100:
-/// below 3 deviations recall is lost above 0.98, at 5 half as many vectors again are read.
+/// (one standard deviation, for a vector as long as the query), to 8 bits by 0.009 to 0.02: the margins are three
+/// deviations and more.
 const MARGIN_4: f32 = 0.385;
 const MARGIN_8: f32 = 0.06;
-/// Starts of a walk, of those in the entry block: more are no nearer to anything.
+/// Starts of a walk: the nearest of those in the entry block.
 const STARTS: usize = 4;
 /// Vectors asked for while the second stage runs.
 const VECTORS_AHEAD: usize = 6;
@@ -114,7 +114,6 @@ impl<L: Lanes> Stages<'_, L> {
         let point = CodePoint::<L, S>::new(self.lanes, rows, prepared, self.failed);
         let lists = ListsView::new(self.view);
         let layout = self.coded.codec.layout(S::BITS);
-        candidates.clear();
         let effort = plan.effort(self.k, prepared.zero, self.skip);
         starts.clear();
         let far = match entry_block(self.view, &layout, self.count)? {
@@ -133,15 +132,7 @@ impl<L: Lanes> Stages<'_, L> {
         };
         let nearest = walk.search_from(&point, &lists, starts, self.count, effort, far);
         lists.outcome()?;
-        for neighbor in nearest {
-            if candidates.len() == plan.depth {
-                break;
-            }
-            if nodes::is_live(self.view, neighbor.node)? {
-                candidates.push(*neighbor);
-            }
-        }
-        Ok(())
+        nodes::live_of(self.view, nearest, plan.depth, candidates)
     }
 
     /// Stage 2: finer estimates, sorted.
@@ -155,12 +146,7 @@ impl<L: Lanes> Stages<'_, L> {
             self.point.prefetch(candidate.node);
         }
         for four in candidates.chunks_mut(4) {
-            let last = four.len() - 1;
-            let mut of = [four[0].node; 4];
-            for (i, node) in of.iter_mut().enumerate() {
-                *node = four[i.min(last)].node;
-            }
-            let distances = point.distance4(of);
+            let distances = point.distance4(nodes_of(four));
             for (candidate, distance) in four.iter_mut().zip(distances) {
                 candidate.distance = distance;
             }
@@ -182,12 +168,7 @@ impl<L: Lanes> Stages<'_, L> {
             for candidate in candidates.iter().skip(4 * at + ahead).take(4) {
                 self.point.prefetch(candidate.node);
             }
-            let last = four.len() - 1;
-            let mut of = [four[0].node; 4];
-            for (i, node) in of.iter_mut().enumerate() {
-                *node = four[i.min(last)].node;
-            }
-            let distances = self.point.distance4(of);
+            let distances = self.point.distance4(nodes_of(four));
             for (candidate, distance) in four.iter().zip(distances) {
                 let neighbor = Neighbor { distance, node: candidate.node };
                 if found.len() < self.k || neighbor < found[0] {
@@ -196,4 +177,11 @@ impl<L: Lanes> Stages<'_, L> {
             }
         }
     }
+}
+
+/// The nodes of one to four candidates, the last one repeated.
+#[inline(always)]
+fn nodes_of(candidates: &[Neighbor]) -> [NodeId; 4] {
+    let last = candidates.len() - 1;
+    [candidates[0].node, candidates[1.min(last)].node, candidates[2.min(last)].node, candidates[last].node]
 }
