@@ -71,9 +71,14 @@ export interface OpenSyncOptions<T extends IdType = IdType> {
   m?: number | undefined
   /** Most links of a node on layer 0, 4 to 96. Default `3 * m` below 256 dimensions, else `2 * m`. */
   m0?: number | undefined
-  /** Candidates held while a node is inserted, 8 to 4,096. More costs build time. Default 200. */
+  /** Candidates held while links are chosen, 8 to 4,096. More costs build time. Default 128. */
   efConstruction?: number | undefined
-  /** Default `'auto'`. */
+  /**
+   * The codes walks run over from 2,048 records on; distances returned are exact in each case. `'auto'` (the default): 4
+   * bits a component from 64 dimensions on, and beyond 240 dimensions a second stage of 8 bits. `'4bit'`: without the
+   * second stage, so a smaller file and lower recall at equal effort. `'8bit'`: more bytes a step, finer estimates.
+   * `'none'`: the vectors themselves.
+   */
   quantization?: Quantization | undefined
   /** A free stamp of the embedding model, up to 256 bytes of UTF-8. Default empty. */
   model?: string | undefined

@@ -349,7 +349,9 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
 
   /**
    * Makes everything so far durable and gives the commit's number. Once it resolves, no crash and no power cut loses
-   * it. Without changes it gives the last number and touches nothing. Costs two flushes of the device's cache.
+   * it. Without changes it gives the last number and touches nothing. Costs two flushes of the device's cache. The
+   * first commit with 2,048 records, and each that finds their number doubled, also measures what a recall costs here:
+   * on all cores, half a second to a few seconds on 60,000 to 340,000 vectors, and not to be cancelled.
    *
    * @throws `ERR_CHASSIS_DISK_FULL` (nothing is lost: free space and commit again), `…_POISONED` and
    * `…_COMMIT_INDETERMINATE` (this handle is done for: reopen), `…_READ_ONLY`, `…_IO`, `…_CLOSED`.

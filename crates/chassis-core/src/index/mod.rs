@@ -330,6 +330,9 @@ impl VectorIndex {
     /// Makes everything added so far durable and returns the commit's number. After it returns, no crash and no
     /// power cut loses it. Without changes it returns the last number and touches nothing.
     ///
+    /// The first commit with 2,048 records, and each that finds their number doubled, also measures what a recall costs
+    /// in this index, on all cores: 1 to 5 processor seconds on 60,000 to 340,000 vectors. A commit may also fit codes.
+    ///
     /// # Errors
     /// `DiskFull` leaves the transaction as it was; `Poisoned` and `CommitIndeterminate` end the writer: reopen.
     pub fn commit(&self) -> Result<u64> {
