@@ -4,7 +4,7 @@
 use chassis_core::internals::format::checksum::crc;
 use chassis_core::internals::format::derived::codes::{Bits, Codes, Factors};
 use chassis_core::internals::kernels::{self, CodeQuery, Lanes, WithLanes};
-use chassis_core::{BatchOptions, Id, Metric, VectorIndex};
+use chassis_core::{BatchOptions, Id, Metric, OpenOptions, Quantization, VectorIndex};
 
 use crate::support::{clustered, options, place};
 
@@ -21,10 +21,19 @@ fn the_expected_kernels_are_active() {
 #[test]
 fn a_file_to_compare_between_cpus() {
     let mut digests = Vec::new();
-    for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
+    let (none, four, auto) = (Quantization::None, Quantization::Bits4, Quantization::Auto);
+    // Over vectors, over codes of 4 bits, and over those of a projection with a second stage.
+    for (metric, quantization, dims) in [
+        (Metric::L2, none, 37),
+        (Metric::Ip, none, 37),
+        (Metric::Cosine, none, 37),
+        (Metric::Ip, four, 37),
+        (Metric::Cosine, auto, 250),
+    ] {
         let (_dir, path) = place();
-        let index = VectorIndex::open(&path, &options(37, metric)).unwrap();
-        for part in clustered(3_000, 37, 77).chunks(1_000 * 37) {
+        let options = OpenOptions { quantization: Some(quantization), ..options(dims, metric) };
+        let index = VectorIndex::open(&path, &options).unwrap();
+        for part in clustered(3_000, dims, 77).chunks(1_000 * dims) {
             index.add_batch(part, &BatchOptions::default()).unwrap();
             index.commit().unwrap();
         }
