@@ -27,7 +27,8 @@ use crate::storage::{Object, locks, metas};
 
 /// Objects that rewrite this many blocks get them side by side, so that the kernel can map them in 2 MiB pages.
 const CONTIGUOUS: u64 = (2 << 20) / BLOCK as u64;
-/// Bytes handed to the kernel in one write; large writes make large folios, which 2 MiB mappings need.
+/// Bytes handed to the kernel in one write; each ends at a multiple of them in the file. The cache keeps pages of 2 MiB
+/// for writes that cover them whole, and only those can be mapped in one piece.
 const WRITE_BYTES: usize = 8 << 20;
 /// The file grows by an eighth, but by no less and no more than this.
 const GROWTH: (u64, u64) = (64 << 10, 1 << 20);
@@ -469,11 +470,21 @@ struct BlockWriter<'a> {
 impl BlockWriter<'_> {
     fn put(&mut self, block: u64, bytes: &[u8]) -> Result<()> {
         let next = self.start + (self.bytes.len() / BLOCK) as u64;
-        if block != next || self.bytes.len() + bytes.len() > WRITE_BYTES {
+        if block != next {
             self.flush()?;
             self.start = block;
         }
-        self.bytes.extend_from_slice(bytes);
+        let mut bytes = bytes;
+        while !bytes.is_empty() {
+            let at = self.start as usize * BLOCK + self.bytes.len();
+            let (now, rest) = bytes.split_at(bytes.len().min(WRITE_BYTES - at % WRITE_BYTES));
+            self.bytes.extend_from_slice(now);
+            bytes = rest;
+            if (at + now.len()).is_multiple_of(WRITE_BYTES) {
+                self.flush()?;
+                self.start = ((at + now.len()) / BLOCK) as u64;
+            }
+        }
         Ok(())
     }
 
