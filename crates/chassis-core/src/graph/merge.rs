@@ -125,16 +125,23 @@ pub(super) fn score_list<P: Point>(point: &P, node: NodeId, list: &[NodeId], out
 #[inline(always)]
 pub(super) fn measure<P: Point>(point: &P, node: NodeId, candidates: &mut [Neighbor]) {
     let ahead = point.lookahead();
-    candidates.iter().take(ahead).for_each(|n| point.prefetch(n.node));
+    for candidate in candidates.iter().take(ahead) {
+        point.prefetch(candidate.node);
+    }
     let len = candidates.len();
     let mut at = 0;
     while at < len {
         let next = (at + ahead).min(len)..(at + ahead + 4).min(len);
-        candidates[next].iter().for_each(|n| point.prefetch(n.node));
+        for candidate in &candidates[next] {
+            point.prefetch(candidate.node);
+        }
         let four = &mut candidates[at..(at + 4).min(len)];
-        let id = |i: usize| four[i.min(four.len() - 1)].node;
-        let distances = point.distance4([id(0), id(1), id(2), id(3)]);
-        four.iter_mut().zip(distances).for_each(|(n, d)| n.distance = finite(d));
+        let last = four.len() - 1;
+        let nodes = [four[0].node, four[1.min(last)].node, four[2.min(last)].node, four[last].node];
+        let distances = point.distance4(nodes);
+        for (candidate, distance) in four.iter_mut().zip(distances) {
+            candidate.distance = finite(distance);
+        }
         at += 4;
     }
     sort_candidates(node, candidates);

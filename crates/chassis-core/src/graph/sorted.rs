@@ -7,8 +7,9 @@
 use super::pool::Pool;
 use super::{Neighbor, NodeId};
 
-/// The largest pool kept this way.
-pub(super) const MAX_SORTED: usize = 192;
+/// The largest pool kept this way: at 64 both kinds take the same time, at 96 the queue is 4 to 7 % faster on 100 to 512
+/// dimensions.
+pub(super) const MAX_SORTED: usize = 64;
 
 const LANES: usize = 8;
 /// Room to move the last whole group up by one.
@@ -134,9 +135,10 @@ impl Pool for Sorted {
         if k <= self.len { self.distances[(k - 1) % ROOM] } else { f32::INFINITY }
     }
 
-    fn nearest(&self, out: &mut Vec<Neighbor>) {
+    fn nearest(&self, wanted: usize, out: &mut Vec<Neighbor>) {
         out.clear();
-        let pairs = self.distances[..self.len].iter().zip(&self.nodes[..self.len]);
+        let len = self.len.min(wanted);
+        let pairs = self.distances[..len].iter().zip(&self.nodes[..len]);
         out.extend(pairs.map(|(&distance, &node)| Neighbor { distance, node: node & !POPPED }));
     }
 }

@@ -187,7 +187,7 @@ impl Inner {
         if !has_second {
             return Ok(Some(best));
         }
-        for depth in [k + k / 5 + 1, k + k / 2, 2 * k] {
+        for depth in [k + k / 5 + 1, k + k / 2, 2 * k, 3 * k, 4 * k] {
             let plan = Plan { depth, ..best.plan };
             if depth < best.plan.depth {
                 let shallow = self.try_plan(trials, k, plan)?;

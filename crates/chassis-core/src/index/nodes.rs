@@ -72,6 +72,15 @@ pub(crate) fn record(view: &View, node: NodeId) -> Result<Record> {
     Ok(Record::read(view.pages(Kind::Nodes).get(page)?, word))
 }
 
+/// Asks the memory system for the record of a node, if its page was touched before.
+#[inline(always)]
+pub(crate) fn prefetch(view: &View, node: NodeId) {
+    let (page, word) = place(node);
+    if let Some(page) = view.pages(Kind::Nodes).loaded(page) {
+        kernels::prefetch_words(page.words().get(word..word + WORDS).unwrap_or(&[]));
+    }
+}
+
 /// A node as its user sees it, checksums verified.
 pub(crate) fn get(view: &View, id: &Id, node: NodeId) -> Result<index::Record> {
     let rows = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;

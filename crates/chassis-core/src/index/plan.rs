@@ -45,15 +45,16 @@ impl Plan {
         Plan { ef, gamma: None, links, depth: (spare + ef / 8).min(ef).max(k) }
     }
 
-    /// The walk's part, for distances of which `zero` is that of the query to itself.
+    /// The walk's part, of whose candidates `wanted` are asked for, for distances of which `zero` is that of the
+    /// query to itself.
     #[inline(always)]
-    pub(crate) fn effort(&self, k: usize, zero: Option<f32>, skip: Option<NodeId>) -> Effort {
+    pub(crate) fn effort(&self, k: usize, wanted: usize, zero: Option<f32>, skip: Option<NodeId>) -> Effort {
         let stop = match (self.gamma, zero) {
             // Distances are squares.
             (Some(gamma), Some(zero)) => Some(Stop { k, factor: (1.0 + gamma) * (1.0 + gamma), zero }),
             _ => None,
         };
-        Effort { ef: self.ef, stop, links: self.links, skip }
+        Effort { ef: self.ef, wanted: wanted.min(self.ef), stop, links: self.links, skip }
     }
 
     /// Half-way to another plan of the same family.

@@ -237,6 +237,11 @@ impl Job<'_> {
     }
 }
 
+/// Candidates a walk has to return for `most` live ones: all it holds where some may be tombstones.
+pub(crate) fn wanted(view: &View, count: u32, most: usize) -> usize {
+    if view.live_count() == count as u64 { most } else { usize::MAX }
+}
+
 /// The nearest live nodes that one walk over the vectors finds.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "what it reads, each on its own")]
@@ -252,7 +257,7 @@ fn walk_vectors<L: Lanes>(
     found: &mut Vec<Neighbor>,
 ) -> Result<()> {
     let lists = ListsView::new(view);
-    let effort = plan.effort(k, point.zero(), skip);
+    let effort = plan.effort(k, wanted(view, count, k), point.zero(), skip);
     let nearest = walk.search(point, &lists, entry, count, effort);
     lists.outcome()?;
     nodes::live_of(view, nearest, k, found)?;

@@ -12,7 +12,7 @@ use crate::format::neighbors;
 use crate::graph::{self, NodeId};
 use crate::index::{Metric, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
-use crate::storage::{Kind, Page, Pages, Rows, View};
+use crate::storage::{Kind, Page, Pages, RowReader, Rows, View};
 
 // The graph knows nothing of files, so both name the mark that ends a list.
 const _: () = assert!(graph::NONE == neighbors::NONE);
@@ -217,6 +217,7 @@ impl graph::Lists for ListsView<'_> {
 pub(crate) struct VectorPoint<'a, L: Lanes> {
     lanes: L,
     rows: &'a Rows,
+    reader: RowReader<'a>,
     query: &'a [f32],
     prepared: f32,
     failed: &'a Unread,
@@ -237,22 +238,32 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
         failed: &'a Unread,
     ) -> Self {
         let prepared = metric.prepare(lanes, query);
-        VectorPoint { lanes, rows, query, prepared, failed, metric }
+        VectorPoint { lanes, rows, reader: rows.reader(), query, prepared, failed, metric }
+    }
+
+    /// The vector of a row; empty when there is none.
+    #[inline(always)]
+    fn vector_of(&self, row: &'a [u8]) -> &'a [f32] {
+        kernels::f32s(row).get(..self.query.len()).unwrap_or(&[])
+    }
+
+    /// The vector of a node; empty when its chunk was not touched before.
+    #[inline(always)]
+    fn located(&self, node: NodeId) -> &'a [f32] {
+        self.vector_of(self.reader.row(node as usize).unwrap_or(&[]))
     }
 
     #[inline(always)]
     fn vector(&self, node: NodeId) -> Option<&'a [f32]> {
-        let row = match self.rows.row(node as usize) {
-            Some(row) => row,
-            None => self.touch(node)?,
-        };
-        kernels::f32s(row).get(..self.query.len())
+        let vector = self.located(node);
+        if vector.is_empty() { self.touch(node) } else { Some(vector) }
     }
 
     #[cold]
     #[inline(never)]
-    fn touch(&self, node: NodeId) -> Option<&'a [u8]> {
-        self.failed.note(self.rows.get(node as usize))
+    fn touch(&self, node: NodeId) -> Option<&'a [f32]> {
+        let vector = self.vector_of(self.failed.note(self.rows.get(node as usize))?);
+        (!vector.is_empty()).then_some(vector)
     }
 
     /// The distance of the query to itself, where nothing can be nearer.
@@ -274,19 +285,18 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
 impl<L: Lanes> graph::Point for VectorPoint<'_, L> {
     #[inline(always)]
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
-        if let (Some(a), Some(b), Some(c), Some(d)) =
-            (self.vector(nodes[0]), self.vector(nodes[1]), self.vector(nodes[2]), self.vector(nodes[3]))
-        {
-            return self.metric.four(self.lanes, self.query, self.prepared, [a, b, c, d]);
+        let vectors =
+            [self.located(nodes[0]), self.located(nodes[1]), self.located(nodes[2]), self.located(nodes[3])];
+        let [a, b, c, d] = vectors;
+        if a.len().min(b.len()).min(c.len()).min(d.len()) > 0 {
+            return self.metric.four(self.lanes, self.query, self.prepared, vectors);
         }
         nodes.map(|node| self.exact(node))
     }
 
     #[inline(always)]
     fn prefetch(&self, node: NodeId) {
-        if let Some(row) = self.rows.row(node as usize) {
-            self.lanes.prefetch(row);
-        }
+        self.lanes.prefetch(self.reader.row(node as usize).unwrap_or(&[]));
     }
 
     #[inline(always)]

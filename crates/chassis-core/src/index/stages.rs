@@ -8,11 +8,12 @@
 
 use crate::codes::Prepared;
 use crate::error::Result;
-use crate::graph::{Neighbor, NodeId, Point, Walk};
+use crate::graph::{Neighbor, NodeId, Point, Walk, sort};
 use crate::index::coded::{CodePoint, Coded, Eight, Four, Stage, entry_block};
 use crate::index::nodes;
 use crate::index::plan::Plan;
 use crate::index::scan::offer;
+use crate::index::search::wanted;
 use crate::index::space::{ListsView, Unread, VectorPoint};
 use crate::kernels::Lanes;
 use crate::storage::{Rows, View};
@@ -34,6 +35,7 @@ pub(crate) struct StageScratch {
     pub(crate) prepared: Prepared,
     starts: Vec<Neighbor>,
     candidates: Vec<Neighbor>,
+    keys: Vec<u64>,
 }
 
 impl StageScratch {
@@ -75,14 +77,14 @@ impl<L: Lanes> Stages<'_, L> {
         scratch: &mut StageScratch,
         found: &mut Vec<Neighbor>,
     ) -> Result<()> {
-        let StageScratch { prepared, starts, candidates } = scratch;
+        let StageScratch { prepared, starts, candidates, keys } = scratch;
         found.clear();
         match (self.coded.four, self.coded.eight) {
             (Some(rows), second) => {
                 self.walk::<Four>(rows, prepared, plan, walk, starts, candidates)?;
                 let margin = match second {
                     Some(second) if candidates.len() > self.k => {
-                        self.measure_again(second, prepared, candidates);
+                        self.measure_again(second, prepared, candidates, keys);
                         MARGIN_8
                     }
                     // What a projection leaves out is not in the estimate's error: no estimate rules anything out.
@@ -114,15 +116,13 @@ impl<L: Lanes> Stages<'_, L> {
         let point = CodePoint::<L, S>::new(self.lanes, rows, prepared, self.failed);
         let lists = ListsView::new(self.view);
         let layout = self.coded.codec.layout(S::BITS);
-        let effort = plan.effort(self.k, prepared.zero, self.skip);
+        let wanted = wanted(self.view, self.count, plan.depth);
+        let effort = plan.effort(self.k, wanted, prepared.zero, self.skip);
         starts.clear();
         let far = match entry_block(self.view, &layout, self.count)? {
             Some(block) => {
                 point.measure_entries(block, starts);
-                starts.sort_unstable();
-                let farthest = starts[starts.len() - 1].distance;
-                starts.truncate(STARTS);
-                farthest
+                take_nearest(starts)
             }
             None => {
                 let (top, start) = walk.way_down(&point, &lists, self.entry, self.count);
@@ -137,7 +137,13 @@ impl<L: Lanes> Stages<'_, L> {
 
     /// Stage 2: finer estimates, sorted.
     #[inline(always)]
-    fn measure_again(&self, rows: &Rows, prepared: &Prepared, candidates: &mut [Neighbor]) {
+    fn measure_again(
+        &self,
+        rows: &Rows,
+        prepared: &Prepared,
+        candidates: &mut [Neighbor],
+        keys: &mut Vec<u64>,
+    ) {
         let point = CodePoint::<L, Eight>::new(self.lanes, rows, prepared, self.failed);
         for candidate in candidates.iter() {
             point.prefetch(candidate.node);
@@ -151,7 +157,7 @@ impl<L: Lanes> Stages<'_, L> {
                 candidate.distance = distance;
             }
         }
-        candidates.sort_unstable();
+        sort(candidates, keys);
     }
 
     /// Stage 3: exact distances, in the order of the estimates, until no further one can matter.
@@ -160,6 +166,9 @@ impl<L: Lanes> Stages<'_, L> {
         let ahead = self.point.lookahead();
         for candidate in candidates.iter().take(ahead) {
             self.point.prefetch(candidate.node);
+        }
+        for candidate in candidates.iter().take(self.k) {
+            nodes::prefetch(self.view, candidate.node);
         }
         for (at, four) in candidates.chunks(4).enumerate() {
             if found.len() == self.k && four[0].distance > found[0].distance + margin {
@@ -177,6 +186,24 @@ impl<L: Lanes> Stages<'_, L> {
             }
         }
     }
+}
+
+/// Keeps the nearest of the entries, and says how far the farthest was.
+#[inline(always)]
+fn take_nearest(starts: &mut Vec<Neighbor>) -> f32 {
+    let mut farthest = f32::MIN;
+    for start in starts.iter() {
+        farthest = farthest.max(start.distance);
+    }
+    for place in 0..STARTS.min(starts.len()) {
+        let mut nearest = place;
+        for at in place + 1..starts.len() {
+            nearest = if starts[at] < starts[nearest] { at } else { nearest };
+        }
+        starts.swap(place, nearest);
+    }
+    starts.truncate(STARTS);
+    farthest
 }
 
 /// The nodes of one to four candidates, the last one repeated.

@@ -50,7 +50,7 @@ pub use append::RowWriter;
 pub use backend::Vfs;
 pub use memory::MemoryVfs;
 pub use mmap::{Page, PageMut};
-pub use objects::{Pages, Rows};
+pub use objects::{Pages, RowReader, Rows};
 pub use store::{OpenMode, Store, StoreStats};
 pub use tuning::{Bug, OpenTuning};
 pub use txn::Txn;
