@@ -140,8 +140,10 @@ impl Inner {
         let (store, place) = self.store.successor(&txn).map_err(untouched)?;
         let new = Inner::new(store)?;
         new.rebuild(&view, options).map_err(untouched)?;
+        // Asked before the rename: nothing that fails after it may pass for a compaction that did not happen.
+        let bytes_after = new.store.stats()?.file_bytes;
         let named = place.take(&txn, &new.store).map_err(untouched)?;
-        let (made, now) = (new.store.view(), new.store.stats());
+        let made = new.store.view();
         exchange(new);
         drop(txn);
         named?;
@@ -149,7 +151,7 @@ impl Inner {
             records: made.live_count(),
             removed: u64::from(view.node_count()).saturating_sub(view.live_count()),
             bytes_before,
-            bytes_after: now?.file_bytes,
+            bytes_after,
             commit: made.meta().txn,
         })
     }
