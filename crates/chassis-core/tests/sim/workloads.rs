@@ -338,86 +338,27 @@ fn compacted() -> Vec<Workload> {
         ..spec()
     };
     let begin = || vec![Open, Batch(0..14), Commit, Delete(0..6), Commit];
+    let plain = vec![
+        vec![Compact, Add(14..15), Commit, CompactFull],
+        vec![Delete(7..9), Commit, Compact, Compact],
+        vec![Add(15..17), Commit, Delete(0..40), Commit, Compact],
+        vec![Add(20..21), Commit],
+    ];
+    let killed = vec![
+        vec![KillCompact(Call::SyncDir, 1), Open, Add(14..15), Commit],
+        vec![KillCompact(Call::Barrier, 2), Open, Add(15..16), Commit, Compact],
+        vec![KillCompact(Call::Rename, 0), Open, Kill, Open, Add(16..17), Commit],
+        vec![KillCompact(Call::SyncDir, 1), Open, Compact, Delete(8..10), Commit],
+    ];
+    let read = vec![
+        vec![Reader, Compact, ReaderCheck, Add(14..16), Commit, ReaderCheck, ReaderRefresh],
+        vec![Add(16..17), Delete(9..11), Commit, ReaderCheck, Compact, ReaderRefresh],
+        vec![Add(17..18), Commit, ReaderRefresh, ReaderClose],
+    ];
     vec![
-        Workload {
-            spec: spec(),
-            ..workload(
-                "compaction",
-                begin(),
-                vec![
-                    Compact,
-                    Add(14..15),
-                    Commit,
-                    CompactFull,
-                    Delete(7..9),
-                    Commit,
-                    Compact,
-                    Compact,
-                    Add(15..17),
-                    Commit,
-                    Delete(0..40),
-                    Commit,
-                    Compact,
-                    Add(20..21),
-                    Commit,
-                ],
-            )
-        },
-        Workload {
-            spec: strings,
-            ..workload(
-                "compaction, killed",
-                begin(),
-                vec![
-                    KillCompact(Call::SyncDir, 1),
-                    Open,
-                    Add(14..15),
-                    Commit,
-                    KillCompact(Call::Barrier, 2),
-                    Open,
-                    Add(15..16),
-                    Commit,
-                    Compact,
-                    KillCompact(Call::Rename, 0),
-                    Open,
-                    Kill,
-                    Open,
-                    Add(16..17),
-                    Commit,
-                    KillCompact(Call::SyncDir, 1),
-                    Open,
-                    Compact,
-                    Delete(8..10),
-                    Commit,
-                ],
-            )
-        },
-        Workload {
-            spec: coded,
-            ..workload(
-                "compaction, codes and reader",
-                begin(),
-                vec![
-                    Reader,
-                    Compact,
-                    ReaderCheck,
-                    Add(14..16),
-                    Commit,
-                    ReaderCheck,
-                    ReaderRefresh,
-                    Add(16..17),
-                    Delete(9..11),
-                    Commit,
-                    ReaderCheck,
-                    Compact,
-                    ReaderRefresh,
-                    Add(17..18),
-                    Commit,
-                    ReaderRefresh,
-                    ReaderClose,
-                ],
-            )
-        },
+        Workload { spec: spec(), ..workload("compaction", begin(), then(plain)) },
+        Workload { spec: strings, ..workload("compaction, killed", begin(), then(killed)) },
+        Workload { spec: coded, ..workload("compaction, codes and reader", begin(), then(read)) },
     ]
 }
 
