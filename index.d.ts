@@ -55,6 +55,8 @@ export declare class NativeIndex {
   refreshSync(): boolean
   check(level?: string | undefined | null, cancel?: CancelToken | undefined | null): Promise<NativeReport>
   checkSync(level?: string | undefined | null): NativeReport
+  compact(threads?: number | undefined | null, cancel?: CancelToken | undefined | null, progress?: ((done: number, total: number) => void) | undefined | null): Promise<NativeCompactReport>
+  compactSync(threads?: number | undefined | null): NativeCompactReport
   warm(cancel?: CancelToken | undefined | null): Promise<NativeWarmReport>
   warmSync(): NativeWarmReport
   stats(cancel?: CancelToken | undefined | null): Promise<NativeStats>
@@ -71,6 +73,15 @@ export declare function errorCodes(): Array<string>
 
 /** One id: a safe number, a bigint, or text. */
 export type JsId = number | bigint | string
+
+/** What `compact` did. */
+export interface NativeCompactReport {
+  records: number
+  removed: number
+  bytesBefore: number
+  bytesAfter: number
+  commit: number
+}
 
 /** Results of one search. */
 export interface NativeHits {

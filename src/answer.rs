@@ -1,6 +1,6 @@
 //! Core results as JavaScript values: copies that JavaScript owns, few objects per call.
 
-use chassis_core::{CheckReport, Hits, Id, IdType, Record, Stats, VectorIndex, WarmReport};
+use chassis_core::{CheckReport, CompactReport, Hits, Id, IdType, Record, Stats, VectorIndex, WarmReport};
 use napi::Env;
 use napi::bindgen_prelude::{
     ArrayBuffer, BigInt, BigUint64ArraySlice, Either3, Float32ArraySlice, ToNapiValue, TypeName,
@@ -38,6 +38,7 @@ plain! {
     Stats => NativeStats, stats => NativeStats::from(stats);
     WarmReport => NativeWarmReport, report => NativeWarmReport { bytes: report.bytes as f64 };
     CheckReport => NativeReport, report => NativeReport::from(report);
+    CompactReport => NativeCompactReport, report => NativeCompactReport::from(report);
 }
 
 /// The rule for integers of 64 bits: a number where a number is exact, else a bigint.
@@ -160,6 +161,28 @@ impl Answer for Vec<Found> {
 #[napi(object, object_from_js = false)]
 pub struct NativeWarmReport {
     pub bytes: f64,
+}
+
+/// What `compact` did.
+#[napi(object, object_from_js = false)]
+pub struct NativeCompactReport {
+    pub records: f64,
+    pub removed: f64,
+    pub bytes_before: f64,
+    pub bytes_after: f64,
+    pub commit: f64,
+}
+
+impl From<CompactReport> for NativeCompactReport {
+    fn from(report: CompactReport) -> Self {
+        NativeCompactReport {
+            records: report.records as f64,
+            removed: report.removed as f64,
+            bytes_before: report.bytes_before as f64,
+            bytes_after: report.bytes_after as f64,
+            commit: report.commit as f64,
+        }
+    }
 }
 
 /// What `check` found.

@@ -9,15 +9,16 @@
 use std::cell::RefCell;
 
 use chassis_core::{
-    BatchOptions, CheckLevel, CheckReport, Error, ErrorKind, Hits, Id, Record, Result, Stats, VectorIndex,
-    WarmOptions, WarmReport,
+    BatchOptions, CheckLevel, CheckReport, CompactOptions, CompactReport, Error, ErrorKind, Hits, Id, Record,
+    Result, Stats, VectorIndex, WarmOptions, WarmReport,
 };
 use napi::Env;
 use napi::bindgen_prelude::BigUint64ArraySlice;
 use napi_derive::napi;
 
 use crate::answer::{
-    Answer, BatchIds, Found, Include, NativeHits, NativeRecord, NativeReport, NativeStats, NativeWarmReport,
+    Answer, BatchIds, Found, Include, NativeCompactReport, NativeHits, NativeRecord, NativeReport,
+    NativeStats, NativeWarmReport,
 };
 use crate::error;
 use crate::options::{self, JsId, JsIds, NativeOpenOptions, Payloads, whole};
@@ -418,6 +419,32 @@ impl NativeIndex {
     #[napi]
     pub fn check_sync(&self, env: &Env, level: Option<String>) -> napi::Result<NativeReport> {
         now(env, self.checking(level))
+    }
+
+    #[napi(ts_return_type = "Promise<NativeCompactReport>")]
+    pub fn compact(
+        &self,
+        threads: Option<f64>,
+        cancel: Option<&CancelToken>,
+        #[napi(ts_arg_type = "((done: number, total: number) => void) | undefined | null")] progress: Option<
+            ProgressCallback,
+        >,
+    ) -> Async<CompactReport> {
+        let (index, flag) = (self.index.clone(), cancel.map(CancelToken::flag));
+        run(cancel, move || {
+            let progress = progress.map(throttled);
+            index.compact(&CompactOptions {
+                threads: threads.map(whole),
+                progress: progress.as_ref().map(|call| call as &(dyn Fn(usize, usize) + Sync)),
+                cancel: flag.as_deref(),
+            })
+        })
+    }
+
+    #[napi]
+    pub fn compact_sync(&self, env: &Env, threads: Option<f64>) -> napi::Result<NativeCompactReport> {
+        let options = CompactOptions { threads: threads.map(whole), ..CompactOptions::default() };
+        now(env, || self.index.compact(&options))
     }
 
     #[napi(ts_return_type = "Promise<NativeWarmReport>")]

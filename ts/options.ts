@@ -10,6 +10,7 @@ import type {
   CallOptions,
   CheckLevel,
   CheckOptions,
+  CompactOptions,
   IdType,
   Include,
   OpenOptions,
@@ -213,11 +214,26 @@ const ADD_BATCH = new Set(['ids', 'payloads', 'threads', 'onProgress', 'signal']
 export function batchOptions<T extends IdType>(options: AddBatchOptions<T> | undefined): AddBatchOptions<T> {
   const o = toObject(options)
   checkNames(o, ADD_BATCH)
-  const { ids, payloads, onProgress } = o
+  const { ids, payloads } = o
+  return { ids, payloads, ...long(o) }
+}
+
+const COMPACT = new Set(['threads', 'onProgress', 'signal'])
+
+/** Checks the options of a compaction. */
+export function compactOptions(options: CompactOptions | undefined): CompactOptions {
+  const o = toObject(options)
+  checkNames(o, COMPACT)
+  return long(o)
+}
+
+/** What every call that takes long can be told. */
+function long(o: CompactOptions): CompactOptions {
+  const { onProgress } = o
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw invalid(`onProgress must be a function, not ${describe(onProgress)}`)
   }
-  return { ids, payloads, onProgress, threads: threads(o.threads), signal: signalOf(o as CallOptions) }
+  return { onProgress, threads: threads(o.threads), signal: signalOf(o as CallOptions) }
 }
 
 const CHECK = new Set(['level', 'signal'])

@@ -219,6 +219,36 @@ export interface CheckReport {
   blocks: number
 }
 
+/** Options of {@link VectorIndex.compactSync}. */
+export interface CompactSyncOptions {
+  /** Threads that build, at least 1. Default: all cores. The file's bytes do not depend on it. */
+  threads?: number | undefined
+}
+
+/** Options of {@link VectorIndex.compact}. */
+export interface CompactOptions extends CompactSyncOptions, CallOptions {
+  /**
+   * Called with records done and records in all, at most ten times a second and once at the end. A record is half done
+   * when it is linked; copying comes before the first call. If it throws, the compaction is cancelled and the call
+   * rejects with what it threw.
+   */
+  onProgress?: ((done: number, total: number) => void) | undefined
+}
+
+/** What {@link VectorIndex.compact} did. */
+export interface CompactReport {
+  /** Records, all of which are in the new file. */
+  records: number
+  /** Tombstones that are not. */
+  removed: number
+  /** Length of the old file. */
+  bytesBefore: number
+  /** Length of the new file. */
+  bytesAfter: number
+  /** Number of the new file's commit, greater than any before. */
+  commit: number
+}
+
 /** What {@link VectorIndex.warm} did. */
 export interface WarmReport {
   /** Bytes read from the file, or from the system's cache of it. */

@@ -7,7 +7,15 @@ import { ChassisError } from './errors.js'
 import { checkId, packIds, unpackIds } from './ids.js'
 import { native } from './native.js'
 import type { CancelToken, NativeHits, NativeIndex } from './native.js'
-import { batchOptions, checkOptions, openOptions, searchOptions, signalOnly, toPath } from './options.js'
+import {
+  batchOptions,
+  checkOptions,
+  compactOptions,
+  openOptions,
+  searchOptions,
+  signalOnly,
+  toPath,
+} from './options.js'
 import { decodePayload, packPayloads } from './payload.js'
 import { Progress } from './progress.js'
 import { toRecord, toReport, toStored, toVersion } from './records.js'
@@ -189,12 +197,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
         progress?.ticker(cancel),
       )
     }
-    let added: BigUint64Array
-    try {
-      added = await this.#calls.write(o.signal, start)
-    } catch (error) {
-      throw progress?.thrown === undefined ? error : progress.thrown.value
-    }
+    const added = await watched(progress, this.#calls.write(o.signal, start))
     progress?.end()
     return this.#batchIds(ids, added)
   }
@@ -384,10 +387,11 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
   }
 
   /**
-   * Moves a reader to the newest commit of the file and says whether there was a newer one. A writer always sees its
-   * own state.
+   * Moves a reader to the newest commit, in a new file if the index was compacted or replaced, and says whether there
+   * was a newer one. A writer always sees its own state. A reader that never refreshes answers from what it opened.
    *
-   * @throws `ERR_CHASSIS_SUPERSEDED` (the file was replaced: reopen), `…_CORRUPT`, `…_IO`, `…_CLOSED`.
+   * @throws `ERR_CHASSIS_SUPERSEDED` (an index with other options is under the name now: reopen), `…_NOT_FOUND`,
+   * `…_CORRUPT`, `…_IO`, `…_CLOSED`.
    */
   async refresh(options?: t.CallOptions): Promise<boolean> {
     const [index, signal] = [this.#open(), signalOnly(options)]
@@ -415,6 +419,38 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
   checkSync(options?: t.CheckSyncOptions): t.CheckReport {
     const [index, { level }] = [this.#open(), checkOptions(options)]
     return toReport(sync(() => index.checkSync(level)))
+  }
+
+  /**
+   * Builds the index anew from its records in a second file, which then takes the place of the first: gives back the
+   * space of deleted records, makes the graph that one batch of all records would, and fits codes and recall to them.
+   *
+   * Ids, payloads, vectors to the bit, options, `userVersion` and the next id to assign stay. Changes that are not
+   * committed are committed first, and stay so whatever comes of the rest. It takes the time of a build and, until it
+   * ends, the disk space of a second file. Searches go on; other writes of this index wait. Readers in other processes
+   * keep the old file until they {@link refresh}. A crash leaves one of the two files, whole.
+   *
+   * @throws `ERR_CHASSIS_READ_ONLY`, `…_CORRUPT`, `…_DISK_FULL`, `…_PERMISSION_DENIED`, `…_IO`, `…_SUPERSEDED`,
+   * `…_UNSUPPORTED_VERSION`, and what `signal` was aborted with: the index is as it was.
+   * `…_COMMIT_INDETERMINATE`: the new file is in place, but may be gone after a power cut; reopen before writing.
+   * `…_CLOSED`.
+   */
+  async compact(options?: t.CompactOptions): Promise<t.CompactReport> {
+    const [index, { threads, onProgress, signal }] = [this.#open(), compactOptions(options)]
+    const progress = onProgress && new Progress(onProgress)
+    const start = (token?: CancelToken): Promise<t.CompactReport> => {
+      const cancel = token ?? new native.CancelToken()
+      return index.compact(threads, cancel, progress?.ticker(cancel))
+    }
+    const report = await watched(progress, this.#calls.write(signal, start))
+    progress?.end(report.records)
+    return report
+  }
+
+  /** {@link compact}, blocking. */
+  compactSync(options?: t.CompactSyncOptions): t.CompactReport {
+    const [index, { threads }] = [this.#open(), compactOptions(options)]
+    return sync(() => index.compactSync(threads))
   }
 
   /**
@@ -504,5 +540,14 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     const vectors = flat === undefined ? undefined : Array.from({ length: count }, row)
     const payloads = stored?.map((bytes) => (bytes == null ? undefined : decodePayload(bytes)))
     return new SearchResult<T, I>(this.metric, ids as Id<T>[], distances, vectors, payloads)
+  }
+}
+
+/** What a progress callback threw is why its work was cancelled. */
+async function watched<V>(progress: Progress | undefined, work: Promise<V>): Promise<V> {
+  try {
+    return await work
+  } catch (error) {
+    throw progress?.thrown === undefined ? error : progress.thrown.value
   }
 }

@@ -73,7 +73,10 @@ impl Inner {
     /// Checks the committed state of a reader, or the current state of a writer, whose other threads wait.
     pub(crate) fn check(&self, level: CheckLevel) -> Result<CheckReport> {
         // Half a change would read as damage. Where there is no transaction to be had, nothing changes anyway.
-        let _quiet = self.store.txn().ok();
+        let _quiet = match self.store.txn() {
+            Err(e) if e.kind() == ErrorKind::Superseded => return Err(e),
+            txn => txn.ok(),
+        };
         let view = self.store.view();
         let mut report = CheckReport::default();
         let verified = recovery::verify(&self.store, &view, level >= CheckLevel::Pages)?;

@@ -80,6 +80,15 @@ impl Inner {
         self.encode_rows(txn, codec, &source, count, threads).map(|()| true)
     }
 
+    /// Fits a model to the first `count` stored rows, nodes or not yet, when an index of so many has one, and shows
+    /// their records.
+    pub(crate) fn encode_stored(&self, txn: &mut Txn<'_>, count: usize, threads: usize) -> Result<()> {
+        let Some(first) = self.first_stage().filter(|_| count >= self.codes_from) else { return Ok(()) };
+        let (view, dimensions) = (txn.view().clone(), self.header.dimensions as usize);
+        let stored = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        self.fit(txn, &Source { stored, count, new: &[], dimensions }, first, threads).map(drop)
+    }
+
     /// Exchanges the model, and with it all records.
     fn fit(&self, txn: &mut Txn<'_>, source: &Source<'_>, first: Bits, threads: usize) -> Result<bool> {
         let rows = codes::sample_rows(source.dimensions).min(source.len());

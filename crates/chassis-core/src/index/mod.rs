@@ -15,6 +15,7 @@
 //! | `nodes`, `ids` | node records, live bits; ids to nodes and back |
 //! | `check` | storage verification and graph check in one report |
 //! | `warm` | reading in what searches need |
+//! | `compact` | the live records in a new file, and how handles follow it |
 //! | `share`, `pool` | work for several threads; memory kept between calls |
 //!
 //! # Concurrency
@@ -27,6 +28,7 @@ mod bounds;
 mod calibrate;
 mod check;
 mod coded;
+mod compact;
 mod encode;
 mod ids;
 mod insert;
@@ -53,6 +55,7 @@ use crate::kernels;
 use crate::storage::{self, OpenMode, OpenTuning, Store, Vfs};
 
 pub use check::{CheckLevel, CheckReport, Problem};
+pub use compact::{CompactOptions, CompactReport};
 pub use ids::Id;
 pub use options::{
     BatchOptions, DEFAULT_EF_CONSTRUCTION, DEFAULT_EF_SEARCH, DEFAULT_K, DEFAULT_M, EXACT_BELOW, IdType,
@@ -201,7 +204,7 @@ impl VectorIndex {
             },
             Mode::Open | Mode::ReadOnly => Store::open(vfs, path, mode, options.lock_timeout, tuning)?,
         };
-        let inner = Inner::new(store, tuning)?;
+        let inner = Inner::new(store)?;
         inner.compare(options)?;
         let inner = RwLock::new(Some(Arc::new(inner)));
         Ok(VectorIndex { handle: Arc::new(Handle { path: path.to_path_buf(), inner }) })
@@ -271,14 +274,14 @@ impl VectorIndex {
             threads: Some(1),
             ..Default::default()
         };
-        let ids = inner.write(|inner| inner.insert(vector, &options))?;
+        let ids = self.write(|inner| inner.insert(vector, &options))?;
         ids.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Internal, "an insert returned no id"))
     }
 
     /// Adds rows that lie back to back; all of them or none. Linked on `threads` cores, with the same result for
     /// any number of them.
     pub fn add_batch(&self, vectors: &[f32], options: &BatchOptions<'_>) -> Result<Vec<Id>> {
-        self.inner()?.write(|inner| inner.insert(vectors, options))
+        self.write(|inner| inner.insert(vectors, options))
     }
 
     /// Whether a live record has this id.
@@ -296,9 +299,9 @@ impl VectorIndex {
     }
 
     /// Deletes records and says how many there were. They become tombstones: gone from results at once, their
-    /// space is given back by a later compaction.
+    /// space is given back by [`compact`](VectorIndex::compact).
     pub fn delete(&self, ids: &[Id]) -> Result<usize> {
-        self.inner()?.write(|inner| inner.delete(ids))
+        self.write(|inner| inner.delete(ids))
     }
 
     /// The nearest records, nearest first. Never waits for a writer.
@@ -336,20 +339,16 @@ impl VectorIndex {
     /// # Errors
     /// `DiskFull` leaves the transaction as it was; `Poisoned` and `CommitIndeterminate` end the writer: reopen.
     pub fn commit(&self) -> Result<u64> {
-        self.inner()?.write(Inner::commit)
+        self.write(Inner::commit)
     }
 
     /// Forgets everything since the last commit.
     pub fn rollback(&self) -> Result<()> {
-        let inner = self.inner()?;
-        inner.store.txn()?.rollback()?;
-        inner.broken.store(false, Ordering::Release);
-        Ok(())
-    }
-
-    /// A reader moves to the newest commit; says whether there was one. A writer always sees its own state.
-    pub fn refresh(&self) -> Result<bool> {
-        self.inner()?.store.refresh()
+        self.on_newest(|inner| {
+            inner.store.txn()?.rollback()?;
+            inner.broken.store(false, Ordering::Release);
+            Ok(())
+        })
     }
 
     /// The caller's own number, committed with the data.
@@ -359,7 +358,7 @@ impl VectorIndex {
 
     /// Sets the caller's own number; durable with the next commit.
     pub fn set_user_version(&self, version: u64) -> Result<()> {
-        self.inner()?.write(|inner| {
+        self.write(|inner| {
             inner.store.txn()?.set_user_version(version);
             Ok(())
         })
@@ -368,7 +367,7 @@ impl VectorIndex {
     /// Looks for damage. Problems are returned, not thrown. Writes of this handle wait until it is done; searches
     /// do not.
     pub fn check(&self, level: CheckLevel) -> Result<CheckReport> {
-        self.inner()?.check(level)
+        self.on_newest(|inner| inner.check(level))
     }
 
     /// Reads in what a search needs, so that the first searches do not wait for the disk: the graph, node records
@@ -433,7 +432,7 @@ impl VectorIndex {
 }
 
 impl Inner {
-    fn new(store: Store, tuning: &OpenTuning) -> Result<Inner> {
+    fn new(store: Store) -> Result<Inner> {
         let header = store.view().header().clone();
         let params = graph::Params {
             m: header.m as usize,
@@ -444,13 +443,13 @@ impl Inner {
         Ok(Inner {
             metric: Metric::from_byte(header.metric)?,
             id_type: IdType::from_byte(header.id_type)?,
+            codes_from: store.tuning().codes_from.unwrap_or(encode::CODES_FROM),
             store,
             header,
             params,
             scratch: pool::Pool::new(),
             walks: pool::Pool::new(),
             broken: AtomicBool::new(false),
-            codes_from: tuning.codes_from.unwrap_or(encode::CODES_FROM),
         })
     }
 

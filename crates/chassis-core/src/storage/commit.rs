@@ -61,12 +61,30 @@ impl Txn<'_> {
     }
 }
 
+impl Txn<'_> {
+    /// Writes the record of a commit that changes nothing, so that both slots have one of this content: a file that
+    /// takes another's place has no commit before it to fall back to. Such a record names a catalog older than
+    /// itself, which is how [`anchor`] knows that nothing was committed since.
+    pub(crate) fn repeat(&mut self) -> Result<u64> {
+        let (shared, writer) = (self.shared, &mut *self.writer);
+        let last = *writer.view.meta();
+        let meta = Meta { txn: last.txn + 1, previous: last.txn, ..last };
+        let view = Arc::new(writer.view.advanced(meta, &[], Arc::new(shared.pins.pin(meta.txn)?))?);
+        seal(shared, writer, &meta)?;
+        shared.show(&view);
+        writer.view = view;
+        Ok(meta.txn)
+    }
+}
+
 /// Steps 4 to 6. A failed barrier is never tried again (invariant I8): the kernel may have dropped the data and
 /// would report success.
 fn seal(shared: &Shared, writer: &mut Writer, meta: &Meta) -> Result<()> {
     let (file, tuning) = (shared.source.file.as_ref(), shared.source.tuning);
+    let hidden = tuning.has(Bug::NoCompactBarrier) && writer.is_hidden;
     if !tuning.has(Bug::NoDataBarrier)
         && !tuning.has(Bug::EarlyPublish)
+        && !hidden
         && let Err(cause) = file.barrier()
     {
         writer.poisoned = Some("an earlier commit could not be made durable");
@@ -76,7 +94,7 @@ fn seal(shared: &Shared, writer: &mut Writer, meta: &Meta) -> Result<()> {
     let block = meta.encode();
     let write = |at: u64| file.write_at(&block, at * BLOCK as u64);
     let written = metas::blocks_of(meta.txn, tuning).into_iter().try_for_each(write).and_then(|()| {
-        let skip = tuning.has(Bug::NoMetaBarrier) || tuning.has(Bug::EarlyPublish);
+        let skip = hidden || tuning.has(Bug::NoMetaBarrier) || tuning.has(Bug::EarlyPublish);
         if skip { Ok(()) } else { file.barrier() }
     });
     if let Err(cause) = written {
@@ -91,8 +109,8 @@ fn seal(shared: &Shared, writer: &mut Writer, meta: &Meta) -> Result<()> {
 
 /// Makes sure that the newest commit is on the medium before anything builds on it: a killed writer may have left
 /// it in the kernel's cache only. One copy of its record is written again, never both: a torn write must not take
-/// the last whole one. What is torn in the other slot is made void in the same step. The first commit of a file makes
-/// its name durable as well: who created it may have been killed before that.
+/// the last whole one. What is torn in the other slot is made void in the same step. The first commit of a file, new
+/// or compacted, makes its name durable as well: who gave it that name may have been killed before that.
 fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     if writer.anchored {
         return Ok(());
@@ -108,7 +126,10 @@ fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     for block in writer.torn.iter().filter(|_| !tuning.has(Bug::KeepTornMetas)) {
         file.write_at(&metas::void(), block * BLOCK as u64)?;
     }
-    let name = if meta.txn == 0 { shared.sync_name() } else { Ok(()) };
+    let compacted = meta.catalog.birth != meta.txn as u32 && !tuning.has(Bug::NoCompactAnchor);
+    // Where the newest record could not be read, it may have been the one that tells.
+    let is_first = meta.txn == 0 || compacted || shared.skip_to > 0;
+    let name = if is_first { shared.sync_name() } else { Ok(()) };
     if let Err(cause) = name.and_then(|()| file.barrier()) {
         writer.poisoned = Some("the last commit could not be made durable");
         return Err(Error::with_source(

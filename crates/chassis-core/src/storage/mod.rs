@@ -22,6 +22,7 @@
 //! | `append` | private rows of the writer |
 //! | `space` | free blocks and when they may be used again |
 //! | `commit` | the only code that writes to an existing file |
+//! | `successor` | a new file that takes the place of an index |
 //! | `ids` | the B+tree from keys to nodes |
 //!
 //! `docs/durability.md` has the protocol; its invariants are quoted where the code upholds them.
@@ -39,6 +40,7 @@ pub mod mmap;
 mod objects;
 mod space;
 mod store;
+mod successor;
 mod sys;
 mod tuning;
 mod txn;
@@ -50,8 +52,9 @@ pub use append::RowWriter;
 pub use backend::Vfs;
 pub use memory::MemoryVfs;
 pub use mmap::{Page, PageMut};
-pub use objects::{Pages, RowReader, Rows};
+pub use objects::{Pages, RowReader, Rows, VerifiedRows};
 pub use store::{OpenMode, Store, StoreStats};
+pub use successor::Place;
 pub use tuning::{Bug, OpenTuning};
 pub use txn::Txn;
 pub use view::{IdsRoot, Published, View};

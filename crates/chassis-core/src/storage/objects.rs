@@ -215,6 +215,15 @@ impl Rows {
 
     /// `len` bytes of an object of single bytes, from `offset` on; they may cross chunks. Verified.
     pub fn read_bytes(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        self.bytes_by(offset, len, |at| self.verify(at))
+    }
+
+    fn bytes_by(
+        &self,
+        offset: u64,
+        len: usize,
+        mut verify: impl FnMut(usize) -> Result<()>,
+    ) -> Result<Vec<u8>> {
         let end = offset.checked_add(len as u64).filter(|end| *end <= self.len() as u64);
         let (Some(end), 1) = (end, self.stride) else {
             return Err(Error::corrupt(format!(
@@ -226,7 +235,7 @@ impl Rows {
         out.try_reserve_exact(len).map_err(|_| Error::corrupt(format!("{len} bytes in the heap")))?;
         let mut at = offset as usize;
         while (at as u64) < end {
-            self.verify(at)?;
+            verify(at)?;
             self.get(at)?;
             let (chunk, start) = self.place(at);
             let take = (self.chunk_bytes() - start).min(end as usize - at);
@@ -236,6 +245,40 @@ impl Rows {
             at += take;
         }
         Ok(out)
+    }
+}
+
+/// Reads all rows of an object in any order, and looks at the checksum of each chunk once.
+pub struct VerifiedRows<'a> {
+    rows: &'a Rows,
+    seen: Vec<bool>,
+}
+
+impl<'a> VerifiedRows<'a> {
+    /// Nothing is verified yet.
+    pub fn new(rows: &'a Rows) -> VerifiedRows<'a> {
+        VerifiedRows { rows, seen: vec![false; rows.chunks() as usize] }
+    }
+
+    /// [`Rows::get_verified`].
+    pub fn get(&mut self, n: usize) -> Result<&'a [u8]> {
+        Self::verify(self.rows, &mut self.seen, n)?;
+        self.rows.get(n)
+    }
+
+    /// [`Rows::read_bytes`].
+    pub fn read_bytes(&mut self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let (rows, seen) = (self.rows, &mut self.seen);
+        rows.bytes_by(offset, len, |at| Self::verify(rows, seen, at))
+    }
+
+    fn verify(rows: &Rows, seen: &mut [bool], n: usize) -> Result<()> {
+        let seen = seen.get_mut(rows.place(n).0).ok_or_else(|| rows.missing(n))?;
+        if !*seen {
+            rows.verify(n)?;
+            *seen = true;
+        }
+        Ok(())
     }
 }
 

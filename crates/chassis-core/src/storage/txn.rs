@@ -68,6 +68,8 @@ pub(crate) struct Writer {
     /// Torn copies of another commit's record, as found at open.
     pub(crate) torn: Vec<u64>,
     pub(crate) poisoned: Option<&'static str>,
+    /// Whether the file has no name yet that anybody opens.
+    pub(crate) is_hidden: bool,
 }
 
 impl Writer {
@@ -82,6 +84,7 @@ impl Writer {
             whole,
             torn,
             poisoned: None,
+            is_hidden: false,
         };
         writer.forget();
         writer

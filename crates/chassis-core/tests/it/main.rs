@@ -10,6 +10,8 @@ mod batch;
 mod child;
 /// Builds and searches over codes.
 mod coded;
+/// Live records in a new file, beside everything else.
+mod compact;
 /// Searches beside a writer.
 mod concurrency;
 /// Which kernels run on this CPU.
