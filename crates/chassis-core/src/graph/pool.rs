@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn the_sorted_pool_does_what_the_definition_says() {
         let mut pool = Sorted::default();
-        for (seed, ef) in [1, 2, 7, 8, 9, 10, 31, 32, 33, 63, MAX_SORTED].into_iter().enumerate() {
+        for (seed, ef) in [1, 2, 7, 8, 9, 10, 63, 64, 65, 128, MAX_SORTED].into_iter().enumerate() {
             for spread in [3, 50, 1_000_000] {
                 pool.reset(ef, 0.0, 1.0);
                 let mut slow = Slow { all: Vec::new(), ef };

@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicU32;
 
 use super::pool::Pool;
 use super::queue::Queue;
-use super::sorted::{MAX_SORTED, Sorted};
+use super::sorted::{MAX_PARTLY, MAX_SORTED, Sorted};
 use super::visited::{SLOTS, Visited};
 use super::{Lists, MAX_DEGREE, Neighbor, NodeId, Point};
 
@@ -295,7 +295,8 @@ impl Walk {
             met.visited.insert(skipped);
         }
         met.hops = 0;
-        if effort.ef <= MAX_SORTED {
+        let most = if effort.wanted < effort.ef { MAX_PARTLY } else { MAX_SORTED };
+        if effort.ef <= most {
             run(met, sorted, point, lists, layer, starts, effort, far);
             sorted.nearest(effort.wanted, nearest);
         } else {
