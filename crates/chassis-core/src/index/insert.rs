@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{meta::MAX_NODES, neighbors};
 use crate::graph::{self, NodeId};
 use crate::index::coded::{CodeSpace, Coded, Eight, Four, Stage};
-use crate::index::encode::show_codes;
+use crate::index::encode::{Effort, show_codes};
 use crate::index::nodes::{self, Record};
 use crate::index::options::{BatchOptions, IdType, MAX_PAYLOAD, Metric};
 use crate::index::space::{ListsView, VectorSpace};
@@ -108,11 +108,12 @@ impl Inner {
         options: &BatchOptions<'_>,
     ) -> Result<()> {
         let threads = options.threads.unwrap_or_else(crate::index::default_threads).max(1);
-        let has_codes = self.encode(txn, batch.vectors, batch.rows > 1, threads)?;
-        let total = batch.rows;
+        let cancelled = || options.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        let effort = Effort { may_fit: batch.rows > 1, threads, go_on: &|| !cancelled() };
+        let has_codes = self.encode(txn, batch.vectors, effort)?;
+        let (mut done, total) = (0, batch.rows);
         let all = txn.view().node_count() as usize + total;
         let bulk = total >= BULK_ROWS && total * BULK_SHARE >= all;
-        let (mut done, cancelled) = (0, || options.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)));
         while done < total {
             if cancelled() {
                 return Err(Error::new(

@@ -332,6 +332,7 @@ impl VectorIndex {
     ///
     /// The first commit with 2,048 records, and each that finds their number doubled, also measures what a recall costs
     /// in this index, on all cores: 1 to 5 processor seconds on 60,000 to 340,000 vectors. A commit may also fit codes.
+    /// Neither can be cancelled; a batch that fits codes can ([`BatchOptions::cancel`]), and leaves the commit none to fit.
     ///
     /// # Errors
     /// `DiskFull` leaves the transaction as it was; `Poisoned` and `CommitIndeterminate` end the writer: reopen.
@@ -458,7 +459,8 @@ impl Inner {
     fn commit(&self) -> Result<u64> {
         let mut txn = self.store.txn()?;
         if txn.is_changed() {
-            self.encode(&mut txn, &[], true, default_threads())?;
+            let effort = encode::Effort { may_fit: true, threads: default_threads(), go_on: &|| true };
+            self.encode(&mut txn, &[], effort)?;
             self.renew_entries(&mut txn, false)?;
             self.renew_calibration(&mut txn, default_threads())?;
         }
