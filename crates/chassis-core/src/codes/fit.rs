@@ -23,8 +23,8 @@ const MAX_PROJECTED: usize = 4_096;
 /// Share of the spread that 4-bit codes have to keep: between what was seen to be enough for a recall of 0.99 (0.80)
 /// and what was seen not to be (0.62), both on vectors of 1,536 dimensions.
 const LEAST_KEPT: f64 = 0.70;
-/// One row in so many is kept for the measurement.
-const HELD_OUT: usize = 8;
+/// One row of a sample in so many, from the first on, is kept for the measurement: the matrix is not fitted to it.
+pub const HELD_OUT: usize = 8;
 /// Seed of rotations: any will do, and the same one makes the same file.
 const SEED: u64 = 0x5eed;
 

@@ -11,9 +11,10 @@
 //! | `coded` | the same over codes |
 //! | `encode` | when codes begin, and the records of new rows |
 //! | `stages` | a search over codes: walk, measure again, measure exactly |
+//! | `drift` | what codes there are, and how well they still fit |
 //! | `plan`, `calibrate` | how hard a search looks; what a recall costs in this index |
 //! | `nodes`, `ids` | node records, live bits; ids to nodes and back |
-//! | `check` | storage verification and graph check in one report |
+//! | `check`, `check_codes` | storage verification and graph check in one report; codes against vectors |
 //! | `warm` | reading in what searches need |
 //! | `share`, `pool` | work for several threads; memory kept between calls |
 //!
@@ -26,7 +27,9 @@ mod batch;
 mod bounds;
 mod calibrate;
 mod check;
+mod check_codes;
 mod coded;
+mod drift;
 mod encode;
 mod ids;
 mod insert;
@@ -53,6 +56,7 @@ use crate::kernels;
 use crate::storage::{self, OpenMode, OpenTuning, Store, Vfs};
 
 pub use check::{CheckLevel, CheckReport, Problem};
+pub use drift::{CodeStats, RecallStats};
 pub use ids::Id;
 pub use options::{
     BatchOptions, DEFAULT_EF_CONSTRUCTION, DEFAULT_EF_SEARCH, DEFAULT_K, DEFAULT_M, EXACT_BELOW, IdType,
@@ -94,6 +98,10 @@ pub struct Stats {
     pub ef_construction: usize,
     /// The codes asked for at creation.
     pub quantization: Quantization,
+    /// The codes there are; none before 2,048 records.
+    pub codes: Option<CodeStats>,
+    /// The table searches with a `recall` go by; none before the first commit with 2,048 records.
+    pub recall: Option<RecallStats>,
     /// The model stamp, empty when none was given.
     pub model: String,
     /// The caller's own version number, committed with the data.
@@ -153,6 +161,7 @@ pub(crate) struct Inner {
     scratch: pool::Pool<search::Scratch>,
     walks: pool::Pool<Vec<graph::BuildScratch>>,
     broken: AtomicBool,
+    drift: drift::DriftMemo,
     /// Rows from which there are codes.
     codes_from: usize,
 }
@@ -344,6 +353,7 @@ impl VectorIndex {
     pub fn rollback(&self) -> Result<()> {
         let inner = self.inner()?;
         inner.store.txn()?.rollback()?;
+        inner.drift.forget();
         inner.broken.store(false, Ordering::Release);
         Ok(())
     }
@@ -404,6 +414,8 @@ impl VectorIndex {
             m0: inner.params.m0,
             ef_construction: inner.params.ef_construction,
             quantization: Quantization::from_byte(header.quantization)?,
+            codes: inner.code_stats(&view)?,
+            recall: inner.recall_stats(&view)?,
             model: header.model.clone(),
             user_version: view.user_version(),
             commit: view.meta().txn,
@@ -451,6 +463,7 @@ impl Inner {
             scratch: pool::Pool::new(),
             walks: pool::Pool::new(),
             broken: AtomicBool::new(false),
+            drift: drift::DriftMemo::default(),
             codes_from: tuning.codes_from.unwrap_or(encode::CODES_FROM),
         })
     }
