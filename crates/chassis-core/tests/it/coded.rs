@@ -17,7 +17,7 @@ use crate::surgery::Patient;
 const METRICS: [Metric; 3] = [Metric::L2, Metric::Ip, Metric::Cosine];
 
 /// Rows with 24 directions of spread in many dimensions: what a projection can keep.
-fn latent(rows: usize, dimensions: usize, seed: u64) -> Vec<f32> {
+pub fn latent(rows: usize, dimensions: usize, seed: u64) -> Vec<f32> {
     let mut rng = Rng(seed);
     let basis: Vec<f32> = (0..24 * dimensions).map(|_| rng.unit()).collect();
     let weights = clustered(rows, 24, seed);
@@ -32,17 +32,17 @@ fn latent(rows: usize, dimensions: usize, seed: u64) -> Vec<f32> {
 }
 
 /// An index in memory that has codes from a few rows on.
-struct Small {
+pub struct Small {
     vfs: Arc<MemoryVfs>,
     codes_from: usize,
 }
 
 impl Small {
-    fn new(codes_from: usize) -> Small {
+    pub fn new(codes_from: usize) -> Small {
         Small { vfs: MemoryVfs::new(64 << 20), codes_from }
     }
 
-    fn open(&self, options: &OpenOptions) -> VectorIndex {
+    pub fn open(&self, options: &OpenOptions) -> VectorIndex {
         let tuning = OpenTuning { codes_from: Some(self.codes_from), ..OpenTuning::default() };
         let vfs: Arc<dyn Vfs> = self.vfs.clone();
         VectorIndex::open_with(&vfs, Path::new("index"), options, &tuning).expect("it opens")
@@ -63,7 +63,7 @@ fn generation(index: &VectorIndex) -> Option<u16> {
     of(Kind::Model)
 }
 
-fn add(index: &VectorIndex, rows: &[f32]) {
+pub fn add(index: &VectorIndex, rows: &[f32]) {
     index.add_batch(rows, &BatchOptions::default()).expect("the rows are added");
 }
 
