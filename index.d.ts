@@ -57,8 +57,10 @@ export declare class NativeIndex {
   checkSync(level?: string | undefined | null): NativeReport
   warm(cancel?: CancelToken | undefined | null): Promise<NativeWarmReport>
   warmSync(): NativeWarmReport
-  stats(cancel?: CancelToken | undefined | null): Promise<NativeStats>
-  statsSync(): NativeStats
+  stats(hugePages?: boolean | undefined | null, cancel?: CancelToken | undefined | null): Promise<NativeStats>
+  statsSync(hugePages?: boolean | undefined | null): NativeStats
+  /** What never changes; costs nothing. */
+  facts(): NativeFacts
   userVersion(): number | bigint
   setUserVersion(version: number | bigint, cancel?: CancelToken | undefined | null): Promise<void>
   setUserVersionSync(version: number | bigint): void
@@ -71,6 +73,24 @@ export declare function errorCodes(): Array<string>
 
 /** One id: a safe number, a bigint, or text. */
 export type JsId = number | bigint | string
+
+/** The codes there are. */
+export interface NativeCodeStats {
+  generation: number
+  kinds: ('4bit' | '8bit')[]
+  components: number
+  projects: boolean
+  fittedRows: number
+  indexRows: number
+  drift: number
+}
+
+export interface NativeFacts {
+  dimensions: number
+  metric: 'l2' | 'ip' | 'cosine'
+  idType: 'integer' | 'string'
+  readOnly: boolean
+}
 
 /** Results of one search. */
 export interface NativeHits {
@@ -105,6 +125,12 @@ export interface NativeProblem {
   message: string
 }
 
+/** What searches with a recall go by. */
+export interface NativeRecallStats {
+  fittedRows: number
+  highest: number
+}
+
 /** A record without its id. */
 export interface NativeRecord {
   vector: Float32Array
@@ -129,6 +155,8 @@ export interface NativeStats {
   m0: number
   efConstruction: number
   quantization: 'auto' | 'none' | '8bit' | '4bit'
+  codes?: NativeCodeStats
+  recall?: NativeRecallStats
   model: string
   userVersion: number | bigint
   commit: number
@@ -136,6 +164,7 @@ export interface NativeStats {
   reclaimableBytes: number
   heapBytes: number
   mappedBytes: number
+  hugePageBytes?: number
   kernel: string
   recoveredPreviousCommit: boolean
   readOnly: boolean

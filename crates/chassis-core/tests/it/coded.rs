@@ -181,7 +181,13 @@ fn a_cancelled_batch_leaves_codes_for_the_nodes_there_are() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let rows = latent(3_000, 64, 13);
     let index = Small::new(100).open(&options(64, Metric::L2));
-    let cancel = AtomicBool::new(false);
+    let cancel = AtomicBool::new(true);
+    let batch = BatchOptions { cancel: Some(&cancel), ..Default::default() };
+    assert_eq!(index.add_batch(&rows, &batch).unwrap_err().kind(), ErrorKind::Cancelled);
+    let stats = index.stats().expect("stats");
+    assert_eq!((stats.count, stats.deleted, stats.codes), (0, 0, None), "stopped before anything was linked");
+    assert_eq!(index.commit().expect("a commit"), 0, "nothing to commit");
+    cancel.store(false, Ordering::Relaxed);
     let stop = |done: usize, _: usize| cancel.fetch_or(done > 700, Ordering::Relaxed);
     let progress = |done: usize, all: usize| {
         stop(done, all);
