@@ -4,8 +4,8 @@
 //! in directions that its projection leaves out; their records say less. Two things suffer: the order among near
 //! neighbors, by errors that differ from one to the next (one common to all changes no order), and the order of near
 //! neighbors and older rows, when near ones seem farther than they are and older ones do not. The *relative error* of
-//! some rows is the sum of both over the distance of near neighbors. Drift is that of rows since the fit over that of
-//! rows before it, minus one.
+//! a row is the sum of both over the distance of its near neighbors. Drift is that of rows since the fit over that of
+//! rows before it, minus one, each the mean over a sample.
 //!
 //! Near neighbors are those in the sample, not in the graph: a build over codes that fit badly links badly, and lists
 //! then hide what they should show. On Fashion-MNIST with a mean that moved out of the projection, errors between rows
@@ -34,6 +34,8 @@ const NEAR: usize = 4;
 const TRIES: u32 = 16;
 /// Errors below this share of a distance change nothing; they would make a drift of nothing out of nothing.
 const LEAST_ERROR: f64 = 1e-3;
+/// Errors of so many times a distance count as no more: rows that are nearly the same have next to none.
+const MOST_ERROR: f64 = 4.0;
 
 /// The drift measured last.
 #[derive(Default)]
@@ -192,7 +194,7 @@ impl Measure<'_> {
             }
         }
         failed.outcome()?;
-        Ok((sums.distance > 0.0).then(|| sums.error / sums.distance))
+        Ok((sums.queries > 0).then(|| sums.error / f64::from(sums.queries)))
     }
 }
 
@@ -205,11 +207,11 @@ struct Seen {
     distance: f32,
 }
 
-/// Sums over queries.
+/// The sum over queries of relative errors, and their number.
 #[derive(Default)]
 struct Sums {
     error: f64,
-    distance: f64,
+    queries: u32,
 }
 
 impl Sums {
@@ -223,9 +225,10 @@ impl Sums {
         let ahead = mean(near.map(|seen| seen.estimate)) - mean(others.map(|seen| seen.estimate));
         let wrongly = ahead.min(common - mean(others.each_ref().map(error))).max(0.0);
         let distance = mean(near.map(|seen| seen.distance));
-        let error = differing + wrongly;
-        if error.is_finite() && distance.is_finite() {
-            *self = Sums { error: self.error + error, distance: self.distance + distance };
+        // Not the sum of errors over that of distances: a few rows far from all others would outweigh the rest.
+        let error = (differing + wrongly) / distance;
+        if distance > 0.0 && error.is_finite() {
+            *self = Sums { error: self.error + error.min(MOST_ERROR), queries: self.queries + 1 };
         }
     }
 }

@@ -98,7 +98,7 @@ fn drift_tells_rows_of_another_kind_from_more_of_the_same() {
         for (kind, added, range) in [
             ("same", same, -0.25..0.25),
             ("moved", &moved, 1.0..f32::INFINITY),
-            ("other", &other, if dimensions > 240 { 1.0..f32::INFINITY } else { -0.5..0.25 }),
+            ("other", &other, if dimensions > 240 { 0.6..f32::INFINITY } else { -0.5..0.25 }),
             ("same again", same, -0.25..0.25),
         ] {
             add(&index, added);
