@@ -59,8 +59,10 @@ export declare class NativeIndex {
   compactSync(threads?: number | undefined | null): NativeCompactReport
   warm(cancel?: CancelToken | undefined | null): Promise<NativeWarmReport>
   warmSync(): NativeWarmReport
-  stats(cancel?: CancelToken | undefined | null): Promise<NativeStats>
-  statsSync(): NativeStats
+  stats(hugePages?: boolean | undefined | null, cancel?: CancelToken | undefined | null): Promise<NativeStats>
+  statsSync(hugePages?: boolean | undefined | null): NativeStats
+  /** What never changes; costs nothing. */
+  facts(): NativeFacts
   userVersion(): number | bigint
   setUserVersion(version: number | bigint, cancel?: CancelToken | undefined | null): Promise<void>
   setUserVersionSync(version: number | bigint): void
@@ -81,6 +83,22 @@ export interface NativeCompactReport {
   bytesBefore: number
   bytesAfter: number
   commit: number
+/** The codes there are. */
+export interface NativeCodeStats {
+  generation: number
+  kinds: ('4bit' | '8bit')[]
+  components: number
+  projects: boolean
+  fittedRows: number
+  indexRows: number
+  drift: number
+}
+
+export interface NativeFacts {
+  dimensions: number
+  metric: 'l2' | 'ip' | 'cosine'
+  idType: 'integer' | 'string'
+  readOnly: boolean
 }
 
 /** Results of one search. */
@@ -116,6 +134,12 @@ export interface NativeProblem {
   message: string
 }
 
+/** What searches with a recall go by. */
+export interface NativeRecallStats {
+  fittedRows: number
+  highest: number
+}
+
 /** A record without its id. */
 export interface NativeRecord {
   vector: Float32Array
@@ -140,6 +164,8 @@ export interface NativeStats {
   m0: number
   efConstruction: number
   quantization: 'auto' | 'none' | '8bit' | '4bit'
+  codes?: NativeCodeStats
+  recall?: NativeRecallStats
   model: string
   userVersion: number | bigint
   commit: number
@@ -147,6 +173,7 @@ export interface NativeStats {
   reclaimableBytes: number
   heapBytes: number
   mappedBytes: number
+  hugePageBytes?: number
   kernel: string
   recoveredPreviousCommit: boolean
   readOnly: boolean

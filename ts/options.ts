@@ -15,6 +15,7 @@ import type {
   Include,
   OpenOptions,
   SearchBatchOptions,
+  StatsOptions,
 } from './types.js'
 
 /** Refuses a name that would be ignored in silence, such as a misspelled one. */
@@ -243,6 +244,15 @@ export function checkOptions(options: CheckOptions | undefined): CheckOptions {
   const o = toObject(options)
   checkNames(o, CHECK)
   return { level: text('level', o.level) as CheckLevel | undefined, signal: signalOf(o as CallOptions) }
+}
+
+const STATS = new Set(['hugePages', 'signal'])
+
+/** Checks the options of `stats`. */
+export function statsOptions(options: StatsOptions | undefined): StatsOptions {
+  const o = toObject(options)
+  checkNames(o, STATS)
+  return { hugePages: flag('hugePages', o.hugePages), signal: signalOf(o as CallOptions) }
 }
 
 /** The error for an option of the wrong type. */

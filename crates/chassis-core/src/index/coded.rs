@@ -272,8 +272,8 @@ impl<L: Lanes, S: Stage> graph::Space for CodeSpace<'_, L, S> {
 /// The entry block of a view, checked.
 pub(crate) struct EntryBlock {
     pub(crate) nodes: Vec<NodeId>,
-    records: Vec<u8>,
-    stride: usize,
+    pub(crate) records: Vec<u8>,
+    pub(crate) stride: usize,
 }
 
 /// Nodes a walk may start from without a way down through the layers, when there are some for these codes. A block

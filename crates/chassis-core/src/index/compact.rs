@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::NodeId;
+use crate::index::encode::Effort;
 use crate::index::insert::{self, Linking};
 use crate::index::options::IdType;
 use crate::index::{Id, Inner, VectorIndex, default_threads, nodes};
@@ -162,7 +163,8 @@ impl Inner {
         let txn = &mut self.store.txn()?;
         let order = in_order(old, self.id_type)?;
         self.copy(txn, old, &order, options.cancel)?;
-        self.encode_stored(txn, order.len(), threads)?;
+        let go_on = || stop(options.cancel).is_ok();
+        self.encode_stored(txn, order.len(), Effort { may_fit: true, threads, go_on: &go_on })?;
         // From here on vectors and codes are read from the map.
         txn.commit()?;
         let linking = Linking {

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{meta::MAX_NODES, neighbors};
 use crate::graph::{self, NodeId};
 use crate::index::coded::{CodeSpace, Coded, Eight, Four, Stage};
-use crate::index::encode::show_codes;
+use crate::index::encode::{Effort, show_codes};
 use crate::index::nodes::{self, Record};
 use crate::index::options::{BatchOptions, IdType, MAX_PAYLOAD, Metric};
 use crate::index::space::{ListsView, VectorSpace};
@@ -109,11 +109,13 @@ impl Inner {
         options: &BatchOptions<'_>,
     ) -> Result<()> {
         let threads = options.threads.unwrap_or_else(crate::index::default_threads).max(1);
-        let has_codes = self.encode(txn, batch.vectors, batch.rows > 1, threads)?;
+        let (progress, cancel) = (options.progress, options.cancel);
+        let go_on = || !cancel.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        let effort = Effort { may_fit: batch.rows > 1, threads, go_on: &go_on };
+        let has_codes = self.encode(txn, batch.vectors, effort)?;
         let total = batch.rows;
         let first = txn.view().node_count();
         let bulk = total >= BULK_ROWS && total * BULK_SHARE >= first as usize + total;
-        let (progress, cancel) = (options.progress, options.cancel);
         self.link_rows(txn, &Linking { total, bulk, has_codes, threads, progress, cancel }, |txn, node| {
             let row = (node - first) as usize;
             let vector = &batch.vectors[row * batch.dimensions..][..batch.dimensions];

@@ -87,6 +87,14 @@ pub(crate) struct Table {
     pub(crate) nodes: u32,
 }
 
+impl Table {
+    /// The highest recall promised for so many results by walks over codes of a generation, in thousandths.
+    pub(crate) fn highest(&self, generation: u16, class: u32) -> Option<u16> {
+        let rows = self.rows.iter().filter(|row| row.code_generation == generation && row.k_class == class);
+        rows.map(|row| row.recall_thousandths).max()
+    }
+}
+
 /// The table of a view; `None` when there is none that this release knows.
 pub(crate) fn table(view: &View) -> Result<Option<&Table>> {
     let Some(rows) = whole(view, Kind::Calibration) else { return Ok(None) };

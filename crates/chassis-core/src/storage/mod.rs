@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `backend` | the seam: a file system of files, maps and locks |
 //! | `file`, `memory` | real files; files in memory |
-//! | `limits` | how much memory there is |
+//! | `limits`, `smaps` | how much memory there is; how much of a map is in pages of 2 MiB |
 //! | `mmap`, `sys` | the only `unsafe`: maps, private memory, four system calls |
 //! | `units` | from a unit's number through the tables to its bytes, verified at first touch |
 //! | `objects` | pages and rows of one object |
@@ -38,6 +38,7 @@ pub mod memory;
 mod metas;
 pub mod mmap;
 mod objects;
+mod smaps;
 mod space;
 mod store;
 mod successor;

@@ -266,6 +266,16 @@ impl Store {
         })
     }
 
+    /// Whether it was opened for reading only.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Bytes of the maps that the kernel serves by pages of 2 MiB now; takes milliseconds.
+    pub fn huge_bytes(&self) -> u64 {
+        self.shared.source.huge_bytes()
+    }
+
     /// The header as it is in the file now.
     pub(crate) fn stored_header(&self) -> Result<Header> {
         read_header(self.file(), true)

@@ -4,7 +4,8 @@
 //! A unit is a page of a paged object or a chunk of an object of rows. Tables exist for committed units only;
 //! units a transaction adds are reached through the pointers the writer sets.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::error::{Error, Result};
 use crate::format::checksum::{crc, get_u32};
@@ -13,6 +14,7 @@ use crate::format::table::{self, Entry};
 use crate::format::{BLOCK, Descriptor, FIRST_DATA_BLOCK};
 use crate::storage::backend::{File, MapView};
 use crate::storage::mmap::{Page, PtrTable, map_bytes};
+use crate::storage::smaps;
 use crate::storage::tuning::{Bug, OpenTuning};
 
 /// Bytes read at once when units are read ahead of their use.
@@ -21,27 +23,48 @@ const READ_BYTES: u64 = 1 << 20;
 /// Reads blocks of the file through its newest map.
 pub(crate) struct Mapped {
     pub(crate) file: Arc<dyn File>,
-    map: std::sync::Mutex<Arc<dyn MapView>>,
+    maps: Mutex<Maps>,
     pub(crate) tuning: OpenTuning,
+}
+
+struct Maps {
+    newest: Arc<dyn MapView>,
+    /// Those before it that somebody may still hold.
+    older: Vec<Weak<dyn MapView>>,
 }
 
 impl Mapped {
     pub(crate) fn new(file: Arc<dyn File>, len: u64, tuning: OpenTuning) -> Result<Mapped> {
-        let map = std::sync::Mutex::new(file.map(len)?);
-        Ok(Mapped { file, map, tuning })
+        let maps = Mutex::new(Maps { newest: file.map(len)?, older: Vec::new() });
+        Ok(Mapped { file, maps, tuning })
     }
 
     /// A map that reaches `end`. Older maps stay where they are for those who hold them.
     pub(crate) fn reaching(&self, end: u64) -> Result<Arc<dyn MapView>> {
-        let mut map = self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if (map.len() as u64) < end {
-            *map = self.file.map(end)?;
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        if (maps.newest.len() as u64) < end {
+            let old = std::mem::replace(&mut maps.newest, self.file.map(end)?);
+            maps.older.retain(|map| map.strong_count() > 0);
+            maps.older.push(Arc::downgrade(&old));
         }
-        Ok(map.clone())
+        Ok(maps.newest.clone())
+    }
+
+    /// Addresses that are mapped.
+    pub(crate) fn ranges(&self) -> Vec<Range<usize>> {
+        let maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        let older = maps.older.iter().filter_map(Weak::upgrade);
+        let range = |map: Arc<dyn MapView>| map.base().addr()..map.base().addr() + map.len();
+        older.chain([maps.newest.clone()]).map(range).collect()
     }
 
     pub(crate) fn mapped_bytes(&self) -> u64 {
-        self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len() as u64
+        self.ranges().iter().map(|range| range.len() as u64).sum()
+    }
+
+    /// Bytes of them in pages of 2 MiB; see [`smaps`].
+    pub(crate) fn huge_bytes(&self) -> u64 {
+        smaps::huge_bytes(&self.ranges())
     }
 }
 

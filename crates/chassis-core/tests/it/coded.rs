@@ -17,7 +17,7 @@ use crate::surgery::Patient;
 const METRICS: [Metric; 3] = [Metric::L2, Metric::Ip, Metric::Cosine];
 
 /// Rows with 24 directions of spread in many dimensions: what a projection can keep.
-fn latent(rows: usize, dimensions: usize, seed: u64) -> Vec<f32> {
+pub fn latent(rows: usize, dimensions: usize, seed: u64) -> Vec<f32> {
     let mut rng = Rng(seed);
     let basis: Vec<f32> = (0..24 * dimensions).map(|_| rng.unit()).collect();
     let weights = clustered(rows, 24, seed);
@@ -32,17 +32,17 @@ fn latent(rows: usize, dimensions: usize, seed: u64) -> Vec<f32> {
 }
 
 /// An index in memory that has codes from a few rows on.
-struct Small {
+pub struct Small {
     vfs: Arc<MemoryVfs>,
     codes_from: usize,
 }
 
 impl Small {
-    fn new(codes_from: usize) -> Small {
+    pub fn new(codes_from: usize) -> Small {
         Small { vfs: MemoryVfs::new(64 << 20), codes_from }
     }
 
-    fn open(&self, options: &OpenOptions) -> VectorIndex {
+    pub fn open(&self, options: &OpenOptions) -> VectorIndex {
         let tuning = OpenTuning { codes_from: Some(self.codes_from), ..OpenTuning::default() };
         let vfs: Arc<dyn Vfs> = self.vfs.clone();
         VectorIndex::open_with(&vfs, Path::new("index"), options, &tuning).expect("it opens")
@@ -63,7 +63,7 @@ fn generation(index: &VectorIndex) -> Option<u16> {
     of(Kind::Model)
 }
 
-fn add(index: &VectorIndex, rows: &[f32]) {
+pub fn add(index: &VectorIndex, rows: &[f32]) {
     index.add_batch(rows, &BatchOptions::default()).expect("the rows are added");
 }
 
@@ -181,7 +181,13 @@ fn a_cancelled_batch_leaves_codes_for_the_nodes_there_are() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let rows = latent(3_000, 64, 13);
     let index = Small::new(100).open(&options(64, Metric::L2));
-    let cancel = AtomicBool::new(false);
+    let cancel = AtomicBool::new(true);
+    let batch = BatchOptions { cancel: Some(&cancel), ..Default::default() };
+    assert_eq!(index.add_batch(&rows, &batch).unwrap_err().kind(), ErrorKind::Cancelled);
+    let stats = index.stats().expect("stats");
+    assert_eq!((stats.count, stats.deleted, stats.codes), (0, 0, None), "stopped before anything was linked");
+    assert_eq!(index.commit().expect("a commit"), 0, "nothing to commit");
+    cancel.store(false, Ordering::Relaxed);
     let stop = |done: usize, _: usize| cancel.fetch_or(done > 700, Ordering::Relaxed);
     let progress = |done: usize, all: usize| {
         stop(done, all);

@@ -26,6 +26,7 @@ mod durability;
 mod faults;
 /// The documents against the code.
 mod spec;
+mod stats;
 /// Seeded data, a model, temporary files.
 mod support;
 /// Hostile bytes under good checksums.
