@@ -475,7 +475,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
   /**
    * Facts and figures. Cheap: some 10 microseconds. In an index with codes the first call takes some milliseconds, and
    * so does one after the records added since the codes were fitted have grown by an eighth, to measure
-   * {@link t.CodeStats.drift}.
+   * {@link t.CodeStats.drift}; tenths of a second where what it reads has to come from the disk.
    *
    * @throws `ERR_CHASSIS_CORRUPT`, `…_IO`, `…_CLOSED`.
    */

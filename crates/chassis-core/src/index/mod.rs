@@ -360,7 +360,7 @@ impl VectorIndex {
 
     /// Facts and figures; cheap: about 10 microseconds. Where there are codes the first call takes some milliseconds, as the
     /// first search does, to read their model, and so does one after the records added since their fit have grown by
-    /// an eighth, to measure [`CodeStats::drift`].
+    /// an eighth, to measure [`CodeStats::drift`]; tenths of a second where what it reads has to come from the disk.
     ///
     /// # Errors
     /// `Corrupt` when the free list, the model of the codes or records of the sample are damaged; `Io`.
