@@ -42,8 +42,13 @@ impl Set {
     /// The set of this run, with at most `rows` rows; a few when the benches are only tested.
     pub fn load(rows: usize) -> Set {
         let mut set = Set::without_truth(rows, QUERIES);
-        set.truth = set.queries.chunks_exact(set.dimensions).map(|query| set.exact(query)).collect();
+        set.find_truth();
         set
+    }
+
+    /// Finds the true neighbors of each query.
+    pub fn find_truth(&mut self) {
+        self.truth = self.queries.chunks_exact(self.dimensions).map(|query| self.exact(query)).collect();
     }
 
     /// The same set with this many queries, and without their true neighbors.
@@ -52,7 +57,7 @@ impl Set {
             if is_test_mode() { ((rows / 100).max(2_000), queries.min(50)) } else { (rows, queries) };
         match std::env::var_os("CHASSIS_DATA") {
             Some(folder) => Set::real(Path::new(&folder), rows, queries),
-            None => Set::clustered(rows, queries, 128),
+            None => Set { name: "clustered128", ..Set::clustered(rows, queries, 128) },
         }
     }
 
@@ -76,7 +81,7 @@ impl Set {
     }
 
     /// Clusters in a space of few dimensions, laid into one of many, with a little noise in all of them.
-    fn clustered(rows: usize, queries: usize, dimensions: usize) -> Set {
+    pub fn clustered(rows: usize, queries: usize, dimensions: usize) -> Set {
         let mut rng = Rng(7);
         let basis: Vec<f32> = (0..LATENT * dimensions).map(|_| rng.normal()).collect();
         let centers: Vec<f32> = (0..CLUSTERS * LATENT).map(|_| rng.normal()).collect();
@@ -94,7 +99,7 @@ impl Set {
             out
         };
         let (base, queries) = (draw(rows), draw(queries));
-        Set { name: "clustered128", metric: Metric::Cosine, dimensions, base, queries, truth: Vec::new() }
+        Set { name: "clustered", metric: Metric::Cosine, dimensions, base, queries, truth: Vec::new() }
     }
 
     /// Number of rows.
@@ -130,13 +135,17 @@ impl Set {
 
     /// The part of the true neighbors that searches with this effort find.
     pub fn recall(&self, index: &VectorIndex, ef_search: usize) -> f64 {
-        let options = SearchOptions { ef_search: Some(ef_search), ..SearchOptions::k(K) };
+        self.recall_with(index, &SearchOptions { ef_search: Some(ef_search), ..SearchOptions::k(K) })
+    }
+
+    /// The part of the true neighbors that searches with these options find.
+    pub fn recall_with(&self, index: &VectorIndex, options: &SearchOptions) -> f64 {
         let found: usize = self
             .truth
             .iter()
             .enumerate()
             .map(|(i, truth)| {
-                let hits = index.search(self.query(i), &options).expect("a search");
+                let hits = index.search(self.query(i), options).expect("a search");
                 hits.ids.iter().filter(|id| truth.contains(id)).count()
             })
             .sum();
