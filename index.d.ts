@@ -76,13 +76,6 @@ export declare function errorCodes(): Array<string>
 /** One id: a safe number, a bigint, or text. */
 export type JsId = number | bigint | string
 
-/** What `compact` did. */
-export interface NativeCompactReport {
-  records: number
-  removed: number
-  bytesBefore: number
-  bytesAfter: number
-  commit: number
 /** The codes there are. */
 export interface NativeCodeStats {
   generation: number
@@ -92,6 +85,15 @@ export interface NativeCodeStats {
   fittedRows: number
   indexRows: number
   drift: number
+}
+
+/** What `compact` did. */
+export interface NativeCompactReport {
+  records: number
+  removed: number
+  bytesBefore: number
+  bytesAfter: number
+  commit: number
 }
 
 export interface NativeFacts {

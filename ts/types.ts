@@ -288,7 +288,7 @@ export interface CodeStats {
    * How much worse the codes tell distances of records added since: the error of estimated distances, in proportion
    * to the distances of near neighbors, over that of records before the fit, minus 1. About 0 (also a little below)
    * for more of the same, 1 for twice the error. Above 1 expect to lose recall among the newer records, a point or
-   * more at equal `efSearch`: build the index again. 0 when fewer than 64 records came since.
+   * more at equal `efSearch`: `compact()` fits them again. 0 when fewer than 64 records came since.
    */
   drift: number
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use chassis_core::internals::format::derived::codes::FACTORS_LEN;
 use chassis_core::internals::format::{Kind, checksum};
 use chassis_core::{
-    CheckLevel, CodeStats, Metric, Mode, OpenOptions, Quantization, StatsOptions, VectorIndex,
+    CheckLevel, CodeStats, CompactOptions, Metric, Mode, OpenOptions, Quantization, StatsOptions, VectorIndex,
 };
 
 use crate::child::{Spoken, command, say};
@@ -110,6 +110,20 @@ fn drift_tells_rows_of_another_kind_from_more_of_the_same() {
             assert_eq!(codes(&index).drift, 0.0, "{what}: as before");
         }
     }
+}
+
+#[test]
+fn a_compaction_mends_drift() {
+    const ROWS: usize = 2_048;
+    let index = Small::new(2_048).open(&quick(320, Metric::L2));
+    add(&index, &latent(ROWS, 320, 3));
+    index.commit().expect("a commit");
+    add(&index, &latent(ROWS, 320, 77));
+    let before = codes(&index);
+    assert!(before.drift > 0.6 && before.index_rows == ROWS as u64, "{before:?}");
+    index.compact(&CompactOptions::default()).expect("compacted");
+    let after = codes(&index);
+    assert!(after.drift == 0.0 && after.index_rows == 2 * ROWS as u64, "{after:?}");
 }
 
 #[test]
