@@ -5,8 +5,8 @@
 //! followed, and no candidate. What is left of the bias (its neighbors were linked while it was there) is measured in
 //! `docs/adr/0008-recall.md`.
 //!
-//! Costs are counted, not timed: nodes scored, lists read, candidates followed up. The table is a function of the
-//! index, like all its bytes.
+//! Costs are counted, not timed: nodes scored, lists read, candidates followed up and what was read for that. The
+//! table is a function of the index, like all its bytes.
 
 use crate::error::{Error, Result};
 use crate::format::Descriptor;
@@ -26,7 +26,7 @@ const TRIALS: usize = 400;
 const EFS: [usize; 21] =
     [10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 88, 108, 136, 180, 250, 360, 520, 800, 1_200];
 /// Gammas, ascending, for walks that hold the candidates of [`CAPS`].
-const GAMMAS: [f32; 11] = [0.01, 0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.10, 0.125, 0.16, 0.22];
+const GAMMAS: [f32; 12] = [0.01, 0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.09, 0.10, 0.125, 0.16, 0.22];
 const CAPS: [usize; 2] = [180, 2_000];
 /// Queries a thread takes at a time.
 const GROUP: usize = 16;
@@ -184,10 +184,9 @@ impl Inner {
                 }
             }
         }
-        if !has_second {
-            return Ok(Some(best));
-        }
-        for depth in [k + k / 5 + 1, k + k / 2, 2 * k, 3 * k, 4 * k] {
+        let second = [k + k / 5 + 1, k + k / 2, 2 * k, 3 * k, 4 * k];
+        let depths = if has_second { &second[..] } else { &[8 * k, 12 * k] };
+        for &depth in depths {
             let plan = Plan { depth, ..best.plan };
             if depth < best.plan.depth {
                 let shallow = self.try_plan(trials, k, plan)?;

@@ -26,6 +26,8 @@ const MARGIN_4: f32 = 0.385;
 const MARGIN_8: f32 = 0.06;
 /// Starts of a walk: the nearest of those in the entry block.
 const STARTS: usize = 4;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// Vectors asked for while the second stage runs.
 const VECTORS_AHEAD: usize = 6;
 
@@ -36,12 +38,13 @@ pub(crate) struct StageScratch {
     starts: Vec<Neighbor>,
     candidates: Vec<Neighbor>,
     keys: Vec<u64>,
+    lines: usize,
 }
 
 impl StageScratch {
-    /// Candidates the last search followed up.
-    pub(crate) fn followed(&self) -> usize {
-        self.candidates.len()
+    /// Candidates the last search followed up, and the cache lines of finer records and vectors it read for that.
+    pub(crate) fn followed(&self) -> (usize, usize) {
+        (self.candidates.len(), self.lines)
     }
 }
 
@@ -77,7 +80,8 @@ impl<L: Lanes> Stages<'_, L> {
         scratch: &mut StageScratch,
         found: &mut Vec<Neighbor>,
     ) -> Result<()> {
-        let StageScratch { prepared, starts, candidates, keys } = scratch;
+        let StageScratch { prepared, starts, candidates, keys, lines } = scratch;
+        *lines = 0;
         found.clear();
         match (self.coded.four, self.coded.eight) {
             (Some(rows), second) => {
@@ -85,17 +89,18 @@ impl<L: Lanes> Stages<'_, L> {
                 let margin = match second {
                     Some(second) if candidates.len() > self.k => {
                         self.measure_again(second, prepared, candidates, keys);
+                        *lines += candidates.len() * second.stride() / LINE;
                         MARGIN_8
                     }
                     // What a projection leaves out is not in the estimate's error: no estimate rules anything out.
                     _ if self.coded.codec.projects() => f32::INFINITY,
                     _ => MARGIN_4,
                 };
-                self.measure_exactly(candidates, margin * prepared.unit, found);
+                *lines += self.measure_exactly(candidates, margin * prepared.unit, found);
             }
             (None, Some(rows)) => {
                 self.walk::<Eight>(rows, prepared, plan, walk, starts, candidates)?;
-                self.measure_exactly(candidates, MARGIN_8 * prepared.unit, found);
+                *lines += self.measure_exactly(candidates, MARGIN_8 * prepared.unit, found);
             }
             (None, None) => {}
         }
@@ -160,9 +165,11 @@ impl<L: Lanes> Stages<'_, L> {
         sort(candidates, keys);
     }
 
-    /// Stage 3: exact distances, in the order of the estimates, until no further one can matter.
+    /// Stage 3: exact distances, in the order of the estimates, until no further one can matter. Returns the cache lines
+    /// it read.
     #[inline(always)]
-    fn measure_exactly(&self, candidates: &[Neighbor], margin: f32, found: &mut Vec<Neighbor>) {
+    fn measure_exactly(&self, candidates: &[Neighbor], margin: f32, found: &mut Vec<Neighbor>) -> usize {
+        let lines_each = (self.view.header().dimensions as usize * size_of::<f32>()).div_ceil(LINE);
         let ahead = self.point.lookahead();
         for candidate in candidates.iter().take(ahead) {
             self.point.prefetch(candidate.node);
@@ -172,7 +179,7 @@ impl<L: Lanes> Stages<'_, L> {
         }
         for (at, four) in candidates.chunks(4).enumerate() {
             if found.len() == self.k && four[0].distance > found[0].distance + margin {
-                return;
+                return 4 * at * lines_each;
             }
             for candidate in candidates.iter().skip(4 * at + ahead).take(4) {
                 self.point.prefetch(candidate.node);
@@ -185,6 +192,7 @@ impl<L: Lanes> Stages<'_, L> {
                 }
             }
         }
+        candidates.len() * lines_each
     }
 }
 
