@@ -67,6 +67,61 @@ pub fn add(index: &VectorIndex, rows: &[f32]) {
     index.add_batch(rows, &BatchOptions::default()).expect("the rows are added");
 }
 
+/// The shape of a widely used embedding model (text-embedding-ada-002): vectors of one length, far from the origin, with
+/// a mean cosine of 0.754 between two of them and most of their mean in one coordinate, of about 0.66.
+fn far_from_the_origin(rows: usize, dimensions: usize) -> Vec<f32> {
+    let mut all = latent(rows, dimensions, 9);
+    let mut rng = Rng(10);
+    let mut mean: Vec<f32> = (0..dimensions).map(|_| rng.unit()).collect();
+    mean[dimensions / 3] = 0.0;
+    let rest = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
+    mean.iter_mut().for_each(|x| *x *= (0.754f32 - 0.66 * 0.66).sqrt() / rest);
+    mean[dimensions / 3] = 0.66;
+    let center: Vec<f32> =
+        (0..dimensions).map(|d| all.iter().skip(d).step_by(dimensions).sum::<f32>() / rows as f32).collect();
+    for row in all.chunks_mut(dimensions) {
+        row.iter_mut().zip(&center).for_each(|(x, center)| *x -= center);
+        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        row.iter_mut().zip(&mean).for_each(|(x, mean)| *x = mean + *x * (1.0f32 - 0.754).sqrt() / length);
+        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        row.iter_mut().for_each(|x| *x /= length);
+    }
+    all
+}
+
+#[test]
+fn vectors_far_from_the_origin_with_one_large_coordinate_keep_their_recall() {
+    const ROWS: usize = 4_000;
+    for (dimensions, metric) in
+        [(200, Metric::Cosine), (320, Metric::Cosine), (320, Metric::Ip), (320, Metric::L2)]
+    {
+        let all = far_from_the_origin(ROWS + 100, dimensions);
+        let (rows, queries) = all.split_at(ROWS * dimensions);
+        let cosines = queries.chunks(dimensions).zip(rows.chunks(dimensions));
+        let mean: f32 = cosines.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>()).sum();
+        assert!((0.7..0.81).contains(&(mean / 100.0)), "mean cosine {}", mean / 100.0);
+        let index = Small::new(2_048).open(&options(dimensions, metric));
+        add(&index, rows);
+        index.commit().expect("a commit");
+        assert_eq!(codes(&index), (Some(ROWS), (dimensions > 240).then_some(ROWS)));
+        let mut found = 0;
+        for query in queries.chunks(dimensions) {
+            let exact =
+                index.search(query, &SearchOptions { exact: true, ..SearchOptions::k(10) }).expect("a scan");
+            let hits = index
+                .search(query, &SearchOptions { recall: Some(0.95), ..SearchOptions::k(10) })
+                .expect("hits");
+            for (id, distance) in hits.ids.iter().zip(&hits.distances) {
+                let Some(at) = exact.ids.iter().position(|other| other == id) else { continue };
+                assert_eq!(exact.distances[at].to_bits(), distance.to_bits());
+                found += 1;
+            }
+        }
+        println!("{metric:?} {dimensions}: {found}");
+        assert!(found >= 930, "{metric:?} {dimensions}: {found} of 1,000");
+    }
+}
+
 #[test]
 fn distances_are_those_of_the_scan_and_most_neighbors_are_found() {
     for metric in METRICS {
