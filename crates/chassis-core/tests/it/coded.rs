@@ -92,9 +92,13 @@ fn far_from_the_origin(rows: usize, dimensions: usize) -> Vec<f32> {
 #[test]
 fn vectors_far_from_the_origin_with_one_large_coordinate_keep_their_recall() {
     const ROWS: usize = 4_000;
-    for (dimensions, metric) in
-        [(200, Metric::Cosine), (320, Metric::Cosine), (320, Metric::Ip), (320, Metric::L2)]
-    {
+    // With codes of vectors that are not centered, a short walk finds 733, 636, 655 and 654 of 1,000.
+    for (dimensions, metric, least) in [
+        (200, Metric::Cosine, 780),
+        (320, Metric::Cosine, 730),
+        (320, Metric::Ip, 675),
+        (320, Metric::L2, 740),
+    ] {
         let all = far_from_the_origin(ROWS + 100, dimensions);
         let (rows, queries) = all.split_at(ROWS * dimensions);
         let cosines = queries.chunks(dimensions).zip(rows.chunks(dimensions));
@@ -104,21 +108,23 @@ fn vectors_far_from_the_origin_with_one_large_coordinate_keep_their_recall() {
         add(&index, rows);
         index.commit().expect("a commit");
         assert_eq!(codes(&index), (Some(ROWS), (dimensions > 240).then_some(ROWS)));
-        let mut found = 0;
+        let recall = SearchOptions { recall: Some(0.95), ..SearchOptions::k(10) };
+        let short = SearchOptions { ef_search: Some(10), ..SearchOptions::k(10) };
+        let mut found = [0, 0];
         for query in queries.chunks(dimensions) {
             let exact =
                 index.search(query, &SearchOptions { exact: true, ..SearchOptions::k(10) }).expect("a scan");
-            let hits = index
-                .search(query, &SearchOptions { recall: Some(0.95), ..SearchOptions::k(10) })
-                .expect("hits");
-            for (id, distance) in hits.ids.iter().zip(&hits.distances) {
-                let Some(at) = exact.ids.iter().position(|other| other == id) else { continue };
-                assert_eq!(exact.distances[at].to_bits(), distance.to_bits());
-                found += 1;
+            for (options, found) in [&recall, &short].into_iter().zip(&mut found) {
+                let hits = index.search(query, options).expect("hits");
+                for (id, distance) in hits.ids.iter().zip(&hits.distances) {
+                    let Some(at) = exact.ids.iter().position(|other| other == id) else { continue };
+                    assert_eq!(exact.distances[at].to_bits(), distance.to_bits());
+                    *found += 1;
+                }
             }
         }
-        println!("{metric:?} {dimensions}: {found}");
-        assert!(found >= 930, "{metric:?} {dimensions}: {found} of 1,000");
+        let [found, short] = found;
+        assert!(found >= 930 && short >= least, "{metric:?} {dimensions}: {found}, {short} of 1,000");
     }
 }
 
