@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::page::{PageHeader, PageType};
@@ -114,14 +114,13 @@ impl Store {
         tuning: &OpenTuning,
     ) -> Result<Store> {
         let read_only = mode == OpenMode::ReadOnly;
-        let deadline = lock_timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = lock_timeout.map(locks::deadline);
         // Once more for each compaction that ends between the two looks.
         for _ in 0..1_000 {
             let file = vfs.open(path, if read_only { Access::Read } else { Access::ReadWrite })?;
             let header = Arc::new(read_header(file.as_ref(), read_only)?);
             if !read_only {
-                let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-                locks::lock_writer(file.as_ref(), path, left)?;
+                locks::lock_writer(file.as_ref(), path, deadline)?;
                 // A compaction may have put another file in the place of this one, and then given its lock back.
                 if vfs.identity(path)? != file.identity()? {
                     continue;
