@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::select_neighbors::select_neighbors;
 use super::walk::finite;
 use super::work::{BuildScratch, Job, sort_candidates};
-use super::{LinkWriter, NONE, Neighbor, NodeId, Params, Point, Space};
+use super::{LinkWriter, NONE, Neighbor, NodeId, Params, Point, Space, nodes_of};
 
 /// Layer, target, source: the target joins the source.
 pub(super) type Edge = (u8, NodeId, NodeId);
@@ -136,9 +136,7 @@ pub(super) fn measure<P: Point>(point: &P, node: NodeId, candidates: &mut [Neigh
             point.prefetch(candidate.node);
         }
         let four = &mut candidates[at..(at + 4).min(len)];
-        let last = four.len() - 1;
-        let nodes = [four[0].node, four[1.min(last)].node, four[2.min(last)].node, four[last].node];
-        let distances = point.distance4(nodes);
+        let distances = point.distance4(nodes_of(four));
         for (candidate, distance) in four.iter_mut().zip(distances) {
             candidate.distance = finite(distance);
         }

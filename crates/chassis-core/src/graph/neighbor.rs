@@ -19,9 +19,7 @@ impl Neighbor {
     pub(super) fn key(self) -> u64 {
         (ordered(self.distance) as u64) << 32 | self.node as u64
     }
-}
 
-impl Neighbor {
     /// The neighbor of a key.
     #[inline(always)]
     fn of_key(key: u64) -> Neighbor {
@@ -29,6 +27,13 @@ impl Neighbor {
         let flip = if bits >> 31 == 1 { 1 << 31 } else { u32::MAX };
         Neighbor { distance: f32::from_bits(bits ^ flip), node: key as u32 }
     }
+}
+
+/// The nodes of one to four neighbors, the last one repeated: for [`Point::distance4`](super::Point::distance4).
+#[inline(always)]
+pub fn nodes_of(neighbors: &[Neighbor]) -> [NodeId; 4] {
+    let last = neighbors.len() - 1;
+    [neighbors[0].node, neighbors[1.min(last)].node, neighbors[2.min(last)].node, neighbors[last].node]
 }
 
 /// Sorts by the order's integers, which compare faster than what they stand for.

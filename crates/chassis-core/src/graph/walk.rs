@@ -273,7 +273,8 @@ impl Walk {
         }
     }
 
-    /// Fills `nearest` with the nodes of one layer nearest to `point`, as far as a walk from `starts` finds them. `far` is a distance that is large for this point; it helps to guess the range.
+    /// Fills `nearest` with the nodes of one layer nearest to `point`, as far as a walk from `starts` finds them. `far` is
+    /// a distance that is large for this point; it helps to guess the range.
     #[inline(always)]
     #[expect(
         clippy::too_many_arguments,

@@ -4,13 +4,13 @@
 //! objects at all.
 
 use crate::codes::{Codec, EncodeScratch};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::format::derived::codes::{Bits, Codes};
 use crate::format::derived::entries::Entries;
 use crate::graph::NodeId;
 use crate::index::check::{CheckReport, MOST_PROBLEMS};
 use crate::index::share::share;
-use crate::index::{Inner, coded, default_threads};
+use crate::index::{Inner, coded, default_threads, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Rows, View};
 
@@ -53,7 +53,7 @@ impl Inner {
             report.add("codes", name(bits).into(), format!("{} records for {count} nodes", rows.len()));
             return Ok(());
         }
-        let stored = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let stored = nodes::vectors(view)?;
         for from in (0..count).step_by(PIECES * ROWS) {
             let end = count.min(from + PIECES * ROWS);
             let wrong = share((end - from).div_ceil(ROWS), default_threads(), |piece| {
@@ -122,8 +122,7 @@ impl WithLanes for Compare<'_> {
         let dimensions = codec.header().dimensions as usize;
         let (mut scratch, mut wrong) = (EncodeScratch::default(), Vec::new());
         for node in nodes {
-            let vector = kernels::f32s(stored.get(node)?).get(..dimensions);
-            let vector = vector.ok_or_else(|| Error::corrupt("a short row"))?;
+            let vector = nodes::vector_in(stored.get(node)?, dimensions)?;
             if !codec.agrees(lanes, vector, bits, &mut scratch, rows.get(node)?) {
                 wrong.push(node as NodeId);
             }

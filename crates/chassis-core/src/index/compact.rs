@@ -14,11 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::NodeId;
-use crate::index::encode::Effort;
+use crate::index::encode::Budget;
 use crate::index::insert::{self, Linking};
 use crate::index::options::IdType;
 use crate::index::{Id, Inner, VectorIndex, default_threads, nodes};
-use crate::kernels;
 use crate::storage::{Kind, Published, Txn, VerifiedRows, View};
 
 /// Bytes of vectors and payloads from one commit of the new file to the next.
@@ -164,7 +163,7 @@ impl Inner {
         let order = in_order(old, self.id_type)?;
         self.copy(txn, old, &order, options.cancel)?;
         let go_on = || stop(options.cancel).is_ok();
-        self.encode_stored(txn, order.len(), Effort { may_fit: true, threads, go_on: &go_on })?;
+        self.encode_stored(txn, order.len(), Budget { may_fit: true, threads, go_on: &go_on })?;
         // From here on vectors and codes are read from the map.
         txn.commit()?;
         let linking = Linking {
@@ -201,8 +200,7 @@ impl Inner {
         let (mut vectors, mut heap) = (verified(old, Kind::Vectors)?, verified(old, Kind::Heap)?);
         let mut bytes = 0;
         for (node, (id, from)) in (0..).zip(order) {
-            let row = kernels::f32s(vectors.get(*from as usize)?);
-            let vector = row.get(..dimensions).ok_or_else(|| Error::corrupt("a short row"))?;
+            let vector = nodes::vector_in(vectors.get(*from as usize)?, dimensions)?;
             // No caller could have added what this refuses.
             insert::check_vector(vector, self.metric, ErrorKind::Corrupt, || {
                 format!("the vector of id {id}")
@@ -212,7 +210,7 @@ impl Inner {
             let payload = record.payload_len.map(|len| heap.read_bytes(record.payload, len as usize));
             let payload = payload.transpose()?;
             insert::place(txn, id, vector, payload.as_deref(), node, self.params.m)?;
-            bytes += size_of_val(row) + payload.map_or(0, |payload| payload.len());
+            bytes += size_of_val(vector) + payload.map_or(0, |payload| payload.len());
             if bytes >= portion {
                 bytes = 0;
                 stop(cancel)?;

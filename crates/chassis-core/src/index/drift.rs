@@ -15,14 +15,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::codes::{HELD_OUT, Prepared};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::derived::codes::Bits;
 use crate::graph::{NodeId, Point};
 use crate::index::coded::{CodePoint, Coded, Eight, Four, Stage};
 use crate::index::space::Unread;
 use crate::index::{Inner, Metric, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
-use crate::storage::{Kind, Rows, View};
+use crate::storage::{Rows, View};
 
 /// Rows of each of three samples: with four neighbors each an error is known to within some hundredths.
 const SAMPLE: usize = 128;
@@ -160,12 +160,12 @@ impl WithLanes for Measure<'_> {
 impl Measure<'_> {
     #[inline(always)]
     fn run<L: Lanes, S: Stage>(&self, lanes: L, rows: &Rows) -> Result<Option<f64>> {
-        let stored = self.view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let stored = nodes::vectors(self.view)?;
         let dimensions = self.view.header().dimensions as usize;
         let (failed, mut prepared, mut sums) = (Unread::default(), Prepared::default(), Sums::default());
         let (mut near, mut others) = (Vec::with_capacity(SAMPLE), Vec::with_capacity(SAMPLE));
         let read = |nodes: &[NodeId]| {
-            let vectors = nodes.iter().map(|node| vector(stored, *node, dimensions));
+            let vectors = nodes.iter().map(|node| nodes::vector_in(stored.get(*node as usize)?, dimensions));
             vectors.collect::<Result<Vec<&[f32]>>>()
         };
         let (vectors, old) = (read(self.nodes)?, read(self.others)?);
@@ -244,10 +244,4 @@ fn estimate<L: Lanes, S: Stage>(point: &CodePoint<'_, L, S>, nodes: &[NodeId], o
             out.push(Seen { at: 4 * first + i, estimate, ..Seen::default() });
         }
     }
-}
-
-#[inline(always)]
-fn vector(stored: &Rows, node: NodeId, dimensions: usize) -> Result<&[f32]> {
-    let row = kernels::f32s(stored.get(node as usize)?).get(..dimensions);
-    row.ok_or_else(|| Error::corrupt("a short row"))
 }

@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::Descriptor;
 use crate::format::derived::codes::Bits;
 use crate::format::derived::entries;
-use crate::index::Inner;
 use crate::index::coded::{self, Coded, geometry};
 use crate::index::options::Quantization;
 use crate::index::share::share;
+use crate::index::{Inner, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, RowWriter, Rows, Txn};
 
@@ -30,7 +30,7 @@ const ROWS: usize = 64;
 
 /// What may be spent on codes, and until when.
 #[derive(Clone, Copy)]
-pub(crate) struct Effort<'a> {
+pub(crate) struct Budget<'a> {
     /// Whether a model may be fitted, which takes up to a second.
     pub(crate) may_fit: bool,
     pub(crate) threads: usize,
@@ -54,11 +54,11 @@ impl<'a> Source<'a> {
     }
 
     fn row(&self, n: usize) -> Result<&'a [f32]> {
-        let row = match n.checked_sub(self.count) {
-            Some(new) => self.new.get(new * self.dimensions..).unwrap_or(&[]),
-            None => kernels::f32s(self.stored.get(n)?),
+        let Some(new) = n.checked_sub(self.count) else {
+            return nodes::vector_in(self.stored.get(n)?, self.dimensions);
         };
-        row.get(..self.dimensions).ok_or_else(|| Error::corrupt("a short row"))
+        let row = self.new.get(new * self.dimensions..).and_then(|rest| rest.get(..self.dimensions));
+        row.ok_or_else(|| Error::corrupt("a short row"))
     }
 }
 
@@ -66,10 +66,10 @@ impl Inner {
     /// Writes the records of `new` rows, which will follow those of the index, so that they wait to be shown by
     /// [`show_codes`], and says whether there are any. Before that fits a model when it is time. When it is told to
     /// stop, the transaction is as it was.
-    pub(crate) fn encode(&self, txn: &mut Txn<'_>, new: &[f32], effort: Effort<'_>) -> Result<bool> {
+    pub(crate) fn encode(&self, txn: &mut Txn<'_>, new: &[f32], budget: Budget<'_>) -> Result<bool> {
         let Some(first) = self.first_stage() else { return Ok(false) };
         let (view, dimensions) = (txn.view().clone(), self.header.dimensions as usize);
-        let stored = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let stored = nodes::vectors(&view)?;
         let count = view.node_count() as usize;
         let source = Source { stored, count, new, dimensions };
         let current = Coded::of(&view, self.metric, count as u32)?.map(|coded| coded.codec);
@@ -77,9 +77,9 @@ impl Inner {
             Some(codec) => is_due(codec, source.len()),
             None => source.len() >= self.codes_from,
         };
-        if due && effort.may_fit {
+        if due && budget.may_fit {
             let before = txn.derived();
-            let fitted = self.fit(txn, &source, first, effort);
+            let fitted = self.fit(txn, &source, first, budget);
             // A model without its records is of no use, and the old records are of none without theirs.
             if fitted.is_err() {
                 txn.put_back(before);
@@ -87,20 +87,20 @@ impl Inner {
             return fitted;
         }
         let Some(codec) = current else { return Ok(false) };
-        self.encode_rows(txn, codec, &source, count, effort).map(|()| true)
+        self.encode_rows(txn, codec, &source, count, budget).map(|()| true)
     }
 
     /// Fits a model to the first `count` stored rows, nodes or not yet, when an index of so many has one, and shows
     /// their records.
-    pub(crate) fn encode_stored(&self, txn: &mut Txn<'_>, count: usize, effort: Effort<'_>) -> Result<()> {
+    pub(crate) fn encode_stored(&self, txn: &mut Txn<'_>, count: usize, budget: Budget<'_>) -> Result<()> {
         let Some(first) = self.first_stage().filter(|_| count >= self.codes_from) else { return Ok(()) };
         let (view, dimensions) = (txn.view().clone(), self.header.dimensions as usize);
-        let stored = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
-        self.fit(txn, &Source { stored, count, new: &[], dimensions }, first, effort).map(drop)
+        let stored = nodes::vectors(&view)?;
+        self.fit(txn, &Source { stored, count, new: &[], dimensions }, first, budget).map(drop)
     }
 
     /// Exchanges the model, and with it all records.
-    fn fit(&self, txn: &mut Txn<'_>, source: &Source<'_>, first: Bits, effort: Effort<'_>) -> Result<bool> {
+    fn fit(&self, txn: &mut Txn<'_>, source: &Source<'_>, first: Bits, budget: Budget<'_>) -> Result<bool> {
         let rows = codes::sample_rows(source.dimensions).min(source.len());
         let mut sample = Vec::with_capacity(rows * source.dimensions);
         for i in 0..rows {
@@ -110,7 +110,7 @@ impl Inner {
         let last = txn.view().rows(Kind::Model).map_or(0, |model| model.descriptor().generation);
         let generation = u32::from(last) % 0xffff + 1;
         let sample = Sample { rows: &sample, dimensions: source.dimensions, of: source.len() };
-        let fitted = codes::fit(geometry(self.metric), sample, first, generation, effort.go_on)?;
+        let fitted = codes::fit(geometry(self.metric), sample, first, generation, budget.go_on)?;
         let Some(codec) = fitted else { return Ok(false) };
         put_model(txn, &codec, self.header.chunk_bytes)?;
         let four = codec.has(Bits::Four);
@@ -122,7 +122,7 @@ impl Inner {
             }
         }
         txn.drop_object(Kind::EntryBlock)?;
-        self.encode_rows(txn, &codec, source, 0, effort)?;
+        self.encode_rows(txn, &codec, source, 0, budget)?;
         show_codes(txn, source.count)?;
         Ok(true)
     }
@@ -148,7 +148,7 @@ impl Inner {
         codec: &Codec,
         source: &Source<'_>,
         from: usize,
-        effort: Effort<'_>,
+        budget: Budget<'_>,
     ) -> Result<()> {
         for bits in [Bits::Four, Bits::Eight] {
             if txn.view().rows(bits.kind()).is_none() || !codec.has(bits) || from == source.len() {
@@ -156,8 +156,8 @@ impl Inner {
             }
             txn.reserve_rows(bits.kind(), source.len())?;
             let writer = &txn.row_writer(bits.kind())?;
-            share((source.len() - from).div_ceil(ROWS), effort.threads, |piece| {
-                if !(effort.go_on)() {
+            share((source.len() - from).div_ceil(ROWS), budget.threads, |piece| {
+                if !(budget.go_on)() {
                     return Err(Error::new(ErrorKind::Cancelled, "cancelled while rows were encoded"));
                 }
                 let first = from + piece * ROWS;
@@ -311,9 +311,9 @@ mod tests {
             };
             let mut run = |stop: usize| {
                 let go_on = stopped_at(stop);
-                let effort = Effort { may_fit: true, threads: 2, go_on: &|| go_on(&looks) };
+                let budget = Budget { may_fit: true, threads: 2, go_on: &|| go_on(&looks) };
                 let before = (state(&txn), txn.derived());
-                let outcome = inner.encode(&mut txn, &new, effort);
+                let outcome = inner.encode(&mut txn, &new, budget);
                 if outcome.is_ok() {
                     assert!(before.0 != state(&txn), "a fit changes something");
                     txn.put_back(before.1);

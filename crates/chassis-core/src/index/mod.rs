@@ -419,8 +419,8 @@ impl Inner {
     fn commit(&self) -> Result<u64> {
         let mut txn = self.store.txn()?;
         if txn.is_changed() {
-            let effort = encode::Effort { may_fit: true, threads: default_threads(), go_on: &|| true };
-            self.encode(&mut txn, &[], effort)?;
+            let budget = encode::Budget { may_fit: true, threads: default_threads(), go_on: &|| true };
+            self.encode(&mut txn, &[], budget)?;
             self.renew_entries(&mut txn, false)?;
             self.renew_calibration(&mut txn, default_threads())?;
         }

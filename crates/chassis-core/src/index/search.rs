@@ -15,7 +15,7 @@ use crate::index::space::{ListsView, Unread, VectorPoint};
 use crate::index::stages::{StageScratch, Stages};
 use crate::index::{Id, Inner, ids, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
-use crate::storage::{Kind, View};
+use crate::storage::View;
 
 /// Results of one search, nearest first; equal distances by age. Reuse one to search without allocation.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -176,7 +176,7 @@ impl WithLanes for Job<'_> {
 
     #[inline(always)]
     fn call<L: Lanes>(mut self, lanes: L) -> Result<()> {
-        let rows = self.view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let rows = nodes::vectors(self.view)?;
         let failed = Unread::default();
         let point = VectorPoint::new(lanes, self.metric, rows, self.query, &failed);
         self.scratch.found.clear();
@@ -236,11 +236,6 @@ impl Job<'_> {
     }
 }
 
-/// Candidates a walk has to return for `most` live ones: all it holds where some may be tombstones.
-pub(crate) fn wanted(view: &View, count: u32, most: usize) -> usize {
-    if view.live_count() == count as u64 { most } else { usize::MAX }
-}
-
 /// The nearest live nodes that one walk over the vectors finds.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "what it reads, each on its own")]
@@ -256,7 +251,7 @@ fn walk_vectors<L: Lanes>(
     found: &mut Vec<Neighbor>,
 ) -> Result<()> {
     let lists = ListsView::new(view);
-    let effort = plan.effort(k, wanted(view, count, k), point.zero(), skip);
+    let effort = plan.effort(k, nodes::wanted(view, count, k), point.zero(), skip);
     let nearest = walk.search(point, &lists, entry, count, effort);
     lists.outcome()?;
     nodes::live_of(view, nearest, k, found)?;

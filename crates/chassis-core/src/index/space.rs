@@ -316,7 +316,7 @@ pub(crate) struct VectorSpace<'a, L: Lanes> {
 
 impl<'a, L: Lanes> VectorSpace<'a, L> {
     pub(crate) fn new(lanes: L, metric: Metric, view: &'a View) -> Result<Self> {
-        let rows = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let rows = nodes::vectors(view)?;
         let dimensions = view.header().dimensions as usize;
         Ok(VectorSpace { lanes, rows, dimensions, failed: Unread::default(), metric })
     }

@@ -8,14 +8,13 @@
 
 use crate::codes::Prepared;
 use crate::error::Result;
-use crate::graph::{Neighbor, NodeId, Point, Walk, sort};
+use crate::graph::{Neighbor, NodeId, Point, Walk, nodes_of, sort};
 use crate::index::coded::{CodePoint, Coded, Eight, Four, Stage, entry_block};
 use crate::index::nodes;
 use crate::index::plan::Plan;
 use crate::index::scan::offer;
-use crate::index::search::wanted;
 use crate::index::space::{ListsView, Unread, VectorPoint};
-use crate::kernels::Lanes;
+use crate::kernels::{LINE, Lanes};
 use crate::storage::{Rows, View};
 
 /// An estimate farther than the `k`-th distance by more than this rules a vector out, in units of the squared length
@@ -26,8 +25,6 @@ const MARGIN_4: f32 = 0.385;
 const MARGIN_8: f32 = 0.06;
 /// Starts of a walk: the nearest of those in the entry block.
 const STARTS: usize = 4;
-/// Bytes of a cache line.
-const LINE: usize = 64;
 /// Vectors asked for while the second stage runs.
 const VECTORS_AHEAD: usize = 6;
 
@@ -121,7 +118,7 @@ impl<L: Lanes> Stages<'_, L> {
         let point = CodePoint::<L, S>::new(self.lanes, rows, prepared, self.failed);
         let lists = ListsView::new(self.view);
         let layout = self.coded.codec.layout(S::BITS);
-        let wanted = wanted(self.view, self.count, plan.depth);
+        let wanted = nodes::wanted(self.view, self.count, plan.depth);
         let effort = plan.effort(self.k, wanted, prepared.zero, self.skip);
         starts.clear();
         let far = match entry_block(self.view, &layout, self.count)? {
@@ -212,11 +209,4 @@ fn take_nearest(starts: &mut Vec<Neighbor>) -> f32 {
     }
     starts.truncate(STARTS);
     farthest
-}
-
-/// The nodes of one to four candidates, the last one repeated.
-#[inline(always)]
-fn nodes_of(candidates: &[Neighbor]) -> [NodeId; 4] {
-    let last = candidates.len() - 1;
-    [candidates[0].node, candidates[1.min(last)].node, candidates[2.min(last)].node, candidates[last].node]
 }

@@ -98,6 +98,8 @@ impl Inner {
     /// See [`crate::VectorIndex::stats_with`].
     pub(crate) fn stats(&self, options: &StatsOptions) -> Result<Stats> {
         let (view, header, store) = (self.store.view(), &self.header, self.store.stats()?);
+        let count = view.node_count();
+        let coded = Coded::of(&view, self.metric, count)?;
         Ok(Stats {
             count: view.live_count(),
             deleted: (view.node_count() as u64).saturating_sub(view.live_count()),
@@ -108,8 +110,8 @@ impl Inner {
             m0: self.params.m0,
             ef_construction: self.params.ef_construction,
             quantization: Quantization::from_byte(header.quantization)?,
-            codes: self.code_stats(&view)?,
-            recall: self.recall_stats(&view)?,
+            codes: coded.map(|coded| self.code_stats(&view, &coded, count)).transpose()?,
+            recall: recall_stats(&view, coded.map_or(0, |coded| coded.generation()))?,
             model: header.model.clone(),
             user_version: view.user_version(),
             commit: view.meta().txn,
@@ -125,28 +127,24 @@ impl Inner {
     }
 
     /// See [`CodeStats`].
-    fn code_stats(&self, view: &View) -> Result<Option<CodeStats>> {
-        let count = view.node_count();
-        let Some(coded) = Coded::of(view, self.metric, count)? else { return Ok(None) };
+    fn code_stats(&self, view: &View, coded: &Coded<'_>, count: u32) -> Result<CodeStats> {
         let header = coded.codec.header();
         let kinds = [(coded.four, Quantization::Bits4), (coded.eight, Quantization::Bits8)];
-        Ok(Some(CodeStats {
+        Ok(CodeStats {
             generation: header.generation,
             kinds: kinds.into_iter().filter_map(|(rows, kind)| rows.map(|_| kind)).collect(),
             components: if coded.four.is_some() { header.components as usize } else { 0 },
             projects: coded.four.is_some() && coded.codec.projects(),
             fitted_rows: header.fitted_rows,
             index_rows: header.index_rows.max(header.fitted_rows),
-            drift: self.drift_of(view, &coded, count)?,
-        }))
+            drift: self.drift_of(view, coded, count)?,
+        })
     }
+}
 
-    /// The table for the codes of a view, if there is one.
-    fn recall_stats(&self, view: &View) -> Result<Option<RecallStats>> {
-        let generation = Coded::of(view, self.metric, view.node_count())?.map_or(0, |c| c.generation());
-        let Some(table) = plan::table(view)? else { return Ok(None) };
-        let highest = table.highest(generation, plan::K_CLASSES[0]);
-        Ok(highest
-            .map(|recall| RecallStats { fitted_rows: table.nodes as u64, highest: recall as f32 / 1000.0 }))
-    }
+/// The table for codes of a generation, if there is one.
+fn recall_stats(view: &View, generation: u16) -> Result<Option<RecallStats>> {
+    let Some(table) = plan::table(view)? else { return Ok(None) };
+    let highest = table.highest(generation, plan::K_CLASSES[0]);
+    Ok(highest.map(|recall| RecallStats { fitted_rows: table.nodes as u64, highest: recall as f32 / 1000.0 }))
 }

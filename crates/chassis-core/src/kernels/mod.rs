@@ -120,7 +120,8 @@ pub fn f32s(bytes: &[u8]) -> &[f32] {
     if before.is_empty() { floats } else { &[] }
 }
 
-const LINE: usize = 64;
+/// Bytes of a cache line.
+pub const LINE: usize = 64;
 
 /// Asks the memory system for every cache line of a record that begins with one, as all rows do; of another it may leave
 /// out the last.

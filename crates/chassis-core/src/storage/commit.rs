@@ -16,6 +16,7 @@ use crate::format::checksum::{crc, get_u32};
 use crate::format::page::{PageHeader, PageType};
 use crate::format::{BLOCK, Descriptor, Entry, Form, Kind, Meta, free, table};
 use crate::storage::backend::File;
+use crate::storage::block_writer::BlockWriter;
 use crate::storage::mmap::{Page, Region};
 use crate::storage::space::{Space, runs_of};
 use crate::storage::store::{Shared, sign_catalog};
@@ -27,9 +28,6 @@ use crate::storage::{Object, locks, metas};
 
 /// Objects that rewrite this many blocks get them side by side, so that the kernel can map them in 2 MiB pages.
 const CONTIGUOUS: u64 = (2 << 20) / BLOCK as u64;
-/// Bytes handed to the kernel in one write; each ends at a multiple of them in the file. The cache keeps pages of 2 MiB
-/// for writes that cover them whole, and only those can be mapped in one piece.
-const WRITE_BYTES: usize = 8 << 20;
 /// The file grows by an eighth, but by no less and no more than this.
 const GROWTH: (u64, u64) = (64 << 10, 1 << 20);
 
@@ -334,7 +332,7 @@ impl<'a> Plan<'a> {
     /// Step 3: everything but the commit record.
     fn write(&mut self) -> Result<(Meta, Vec<Change>)> {
         let file = self.shared.source.file.clone();
-        let mut out = BlockWriter { file: file.as_ref(), start: 0, bytes: Vec::new() };
+        let mut out = BlockWriter::new(file.as_ref());
         let objects = std::mem::take(&mut self.objects);
         let mut changes = Vec::with_capacity(objects.len() + 1);
         for plan in objects {
@@ -478,42 +476,5 @@ impl<'a> Plan<'a> {
         PageHeader { page_type, kind: d.kind, number, birth: self.txn, level }.sign(bytes);
         out.put(block, bytes)?;
         Ok(Entry { block, blocks: 1, birth: self.txn as u32, crc: get_u32(bytes, 0) })
-    }
-}
-
-/// Joins writes to neighboring blocks.
-struct BlockWriter<'a> {
-    file: &'a dyn File,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl BlockWriter<'_> {
-    fn put(&mut self, block: u64, bytes: &[u8]) -> Result<()> {
-        let next = self.start + (self.bytes.len() / BLOCK) as u64;
-        if block != next {
-            self.flush()?;
-            self.start = block;
-        }
-        let mut bytes = bytes;
-        while !bytes.is_empty() {
-            let at = self.start as usize * BLOCK + self.bytes.len();
-            let (now, rest) = bytes.split_at(bytes.len().min(WRITE_BYTES - at % WRITE_BYTES));
-            self.bytes.extend_from_slice(now);
-            bytes = rest;
-            if (at + now.len()).is_multiple_of(WRITE_BYTES) {
-                self.flush()?;
-                self.start = ((at + now.len()) / BLOCK) as u64;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        if !self.bytes.is_empty() {
-            self.file.write_at(&self.bytes, self.start * BLOCK as u64)?;
-            self.bytes.clear();
-        }
-        Ok(())
     }
 }

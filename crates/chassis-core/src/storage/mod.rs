@@ -21,7 +21,7 @@
 //! | `txn` | private pages of the writer, objects made and dropped |
 //! | `append` | private rows of the writer |
 //! | `space` | free blocks and when they may be used again |
-//! | `commit` | the only code that writes to an existing file |
+//! | `commit`, `block_writer` | the only code that writes to an existing file; few large writes out of many blocks |
 //! | `successor` | a new file that takes the place of an index |
 //! | `ids` | the B+tree from keys to nodes |
 //!
@@ -29,6 +29,7 @@
 
 mod append;
 pub mod backend;
+mod block_writer;
 mod commit;
 pub mod file;
 pub mod ids;
