@@ -200,7 +200,8 @@ impl Inner {
         let (mut vectors, mut heap) = (verified(old, Kind::Vectors)?, verified(old, Kind::Heap)?);
         let mut bytes = 0;
         for (node, (id, from)) in (0..).zip(order) {
-            let vector = nodes::vector_in(vectors.get(*from as usize)?, dimensions)?;
+            let row = vectors.get(*from as usize)?;
+            let vector = nodes::vector_in(row, dimensions)?;
             // No caller could have added what this refuses.
             insert::check_vector(vector, self.metric, ErrorKind::Corrupt, || {
                 format!("the vector of id {id}")
@@ -210,7 +211,7 @@ impl Inner {
             let payload = record.payload_len.map(|len| heap.read_bytes(record.payload, len as usize));
             let payload = payload.transpose()?;
             insert::place(txn, id, vector, payload.as_deref(), node, self.params.m)?;
-            bytes += size_of_val(vector) + payload.map_or(0, |payload| payload.len());
+            bytes += row.len() + payload.map_or(0, |payload| payload.len());
             if bytes >= portion {
                 bytes = 0;
                 stop(cancel)?;
