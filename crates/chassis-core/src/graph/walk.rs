@@ -268,8 +268,8 @@ impl Walk {
         Neighbor { distance: finite(point.distance4([node; 4])[0]), node }
     }
 
-    /// What the last `search_layer` found.
-    pub(super) fn nearest(&self) -> &[Neighbor] {
+    /// What the last walk of a layer found.
+    pub fn nearest(&self) -> &[Neighbor] {
         &self.nearest
     }
 

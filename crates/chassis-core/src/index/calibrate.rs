@@ -24,9 +24,18 @@ const TRIALS: usize = 400;
 /// Candidates that may be held, ascending.
 const EFS: [usize; 21] =
     [10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 88, 108, 136, 180, 250, 360, 520, 800, 1_200];
-/// Gammas, ascending, for walks that hold the candidates of [`CAPS`].
+/// Gammas, ascending.
 const GAMMAS: [f32; 12] = [0.01, 0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.09, 0.10, 0.125, 0.16, 0.22];
-const CAPS: [usize; 2] = [180, 2_000];
+/// Candidates held by walks that gamma ends, and the first gamma tried with them: a short walk does not fill a large pool.
+const CAPS: [(usize, usize); 2] = [(180, 0), (2_000, 4)];
+/// Shallower follow-ups than a plan's own, in tenths of `k`: with finer codes to sort the candidates first, and without.
+const DEPTHS_SECOND: [usize; 5] = [12, 15, 20, 30, 40];
+const DEPTHS: [usize; 4] = [30, 40, 60, 100];
+/// A family is left where two plans in a row find no more than the last, or cost this much more than a plan that finds as
+/// much.
+const DEAR: f64 = 1.25;
+/// Steps taken between a plan that falls short and the next one of its family.
+const STEPS: usize = 2;
 /// Queries a thread takes at a time.
 const GROUP: usize = 16;
 
@@ -34,6 +43,8 @@ const GROUP: usize = 16;
 #[derive(Clone, Copy)]
 struct Tried {
     plan: Plan,
+    /// Which of the depths tried with its walk this is.
+    depth: usize,
     recall: f64,
     cost: u64,
 }
@@ -42,22 +53,35 @@ impl Tried {
     /// Whether this is a plan of the same family that looks less hard.
     fn is_below(&self, other: &Tried) -> bool {
         let (a, b) = (&self.plan, &other.plan);
-        a.links == b.links
+        self.depth == other.depth
             && match (a.gamma, b.gamma) {
                 (None, None) => a.ef < b.ef,
                 (Some(a_gamma), Some(b_gamma)) => a.ef == b.ef && a_gamma < b_gamma,
                 _ => false,
             }
     }
+
+    /// Whether another plan finds as much for clearly less.
+    fn is_beaten(&self, all: &[Tried]) -> bool {
+        all.iter().any(|other| other.recall >= self.recall && other.cost as f64 * DEAR < self.cost as f64)
+    }
 }
 
-/// Rows that stand for queries, and the distance of the `k`-th true neighbor of each.
+/// Rows that stand for queries, and their true neighbors.
 struct Trials<'a> {
     view: &'a View,
     nodes: Vec<NodeId>,
     /// Distances of the true neighbors, ascending, the row itself left out.
     truth: Vec<Vec<f32>>,
     threads: usize,
+}
+
+impl Trials<'_> {
+    /// Keeps one in so many.
+    fn thin_out(&mut self, every: usize) {
+        self.nodes = self.nodes.iter().copied().step_by(every).collect();
+        self.truth = std::mem::take(&mut self.truth).into_iter().step_by(every).collect();
+    }
 }
 
 impl Inner {
@@ -74,16 +98,17 @@ impl Inner {
         let generation = coded.map_or(0, |coded| coded.generation());
         let has_second = coded.is_some_and(|coded| coded.has_second());
         let mut rows = Vec::new();
-        for class in K_CLASSES {
+        // Fewer rows than a few times `k` have no `k` neighbors worth the name.
+        let classes = || K_CLASSES.into_iter().filter(|k| view.live_count() >= 8 * u64::from(*k));
+        let mut trials = self.trials(&view, classes().max().unwrap_or(1) as usize, threads)?;
+        for class in classes() {
             let k = class as usize;
-            // Fewer rows than a few times `k` have no `k` neighbors worth the name.
-            if (view.live_count() as usize) < 8 * k {
-                continue;
+            if k > 10 {
+                trials.thin_out(4);
             }
-            let trials = self.trials(&view, if k > 10 { TRIALS / 4 } else { TRIALS }, k, threads)?;
             let tried = self.try_all(&trials, k, has_second)?;
             for recall in RECALLS {
-                if let Some(best) = self.cheapest(&trials, &tried, k, recall, has_second)? {
+                if let Some(best) = self.cheapest(&trials, &tried, k, recall)? {
                     rows.push(row(best.plan, generation, class, recall));
                 }
             }
@@ -96,12 +121,12 @@ impl Inner {
 
     /// Live rows spread over the index, none of which is in an upper layer or in the entry block: walks start from
     /// those.
-    fn trials<'a>(&self, view: &'a View, wanted: usize, k: usize, threads: usize) -> Result<Trials<'a>> {
+    fn trials<'a>(&self, view: &'a View, k: usize, threads: usize) -> Result<Trials<'a>> {
         let count = view.node_count();
         let starts = coded::entry_nodes(view, self.metric, count)?;
         let (mut chosen, mut queries) = (Vec::new(), Vec::new());
         let stored = nodes::vectors(view)?;
-        let wanted = wanted.min(count as usize / 8);
+        let wanted = TRIALS.min(count as usize / 8);
         for i in 0..wanted {
             let from = ((2 * i + 1) * count as usize / (2 * wanted)) as NodeId;
             for node in from..count.min(from + 64) {
@@ -124,45 +149,50 @@ impl Inner {
 
     /// Every family of plans, each from the cheapest on until nothing is left to find.
     fn try_all(&self, trials: &Trials<'_>, k: usize, has_second: bool) -> Result<Vec<Tried>> {
-        let enough = RECALLS[RECALLS.len() - 1] as f64 / 1000.0;
-        let m0 = self.params.m0;
-        let mut tried = Vec::new();
-        for links in [m0, m0 * 5 / 8] {
-            let scale = k.div_ceil(10);
-            let whole = EFS.iter().map(|ef| Plan { links, ..Plan::of(k, ef * scale, has_second) });
-            let mut families: Vec<Vec<Plan>> = vec![whole.collect()];
-            if self.metric != Metric::Ip {
-                for cap in CAPS {
-                    let stopped = |gamma: &f32| Plan {
-                        links,
-                        gamma: Some(*gamma),
-                        ..Plan::of(k, cap * scale, has_second)
-                    };
-                    families.push(GAMMAS.iter().map(stopped).collect());
-                }
-            }
-            for family in families {
-                for plan in family {
-                    let outcome = self.try_plan(trials, k, plan)?;
-                    tried.push(outcome);
-                    if outcome.recall >= enough {
-                        break;
-                    }
-                }
+        let (mut tried, scale) = (Vec::new(), k.div_ceil(10));
+        if self.metric != Metric::Ip {
+            for (cap, from) in CAPS {
+                let plan = |gamma: &f32| Plan { gamma: Some(*gamma), ..Plan::of(k, cap * scale, has_second) };
+                let family: Vec<Plan> = GAMMAS[from..].iter().map(plan).collect();
+                self.try_family(trials, k, &family, has_second, &mut tried)?;
             }
         }
+        let family: Vec<Plan> = EFS.iter().map(|ef| Plan::of(k, ef * scale, has_second)).collect();
+        self.try_family(trials, k, &family, has_second, &mut tried)?;
         Ok(tried)
     }
 
-    /// The cheapest plan with this recall, followed up no deeper than it needs; none when no plan reaches it.
-    fn cheapest(
+    /// The plans of a family until they find nearly everything, or are no use any more.
+    fn try_family(
         &self,
         trials: &Trials<'_>,
-        tried: &[Tried],
         k: usize,
-        recall: u16,
+        family: &[Plan],
         has_second: bool,
-    ) -> Result<Option<Tried>> {
+        tried: &mut Vec<Tried>,
+    ) -> Result<()> {
+        let enough = RECALLS[RECALLS.len() - 1] as f64 / 1000.0;
+        let tenths = if has_second { &DEPTHS_SECOND[..] } else { &DEPTHS[..] };
+        let (mut useless, mut reached) = (0, 0.0);
+        for plan in family {
+            let mut depths: Vec<usize> =
+                tenths.iter().map(|t| (t * k).div_ceil(10).min(plan.depth)).collect();
+            depths.push(plan.depth);
+            let outcomes = self.try_plan(trials, *plan, k, &depths)?;
+            let recall = outcomes[depths.len() - 1].recall;
+            let is_beaten = outcomes.iter().all(|outcome| outcome.is_beaten(tried));
+            tried.extend(outcomes);
+            useless = if is_beaten || recall <= reached { useless + 1 } else { 0 };
+            reached = recall;
+            if recall >= enough || useless == 2 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The cheapest plan with this recall; none when no plan reaches it.
+    fn cheapest(&self, trials: &Trials<'_>, tried: &[Tried], k: usize, recall: u16) -> Result<Option<Tried>> {
         let wanted = recall as f64 / 1000.0;
         let reached = tried.iter().filter(|tried| tried.recall >= wanted);
         let Some(best) = reached.min_by_key(|tried| tried.cost) else {
@@ -171,52 +201,53 @@ impl Inner {
         let mut best = *best;
         // The family goes up in steps: the plan before this one falls short, what lies between may do.
         let below = tried.iter().filter(|other| other.is_below(&best)).max_by_key(|other| other.cost);
-        if let Some(mut below) = below.copied() {
-            for _ in 0..3 {
-                let between = self.try_plan(trials, k, below.plan.between(&best.plan))?;
+        if let Some(mut below) = below.copied().filter(|below| below.recall < wanted) {
+            for _ in 0..STEPS {
+                // Where a straight line would reach it, and a little farther: recall bends.
+                let share = (wanted - below.recall) / (best.recall - below.recall);
+                let plan = below.plan.between(&best.plan, (share + 0.05).clamp(0.1, 0.9) as f32);
+                let outcome = self.try_plan(trials, plan, k, &[plan.depth])?[0];
+                let between = Tried { depth: best.depth, ..outcome };
                 match between.recall >= wanted {
                     true => best = between,
                     false => below = between,
                 }
             }
         }
-        let second = [k + k / 5 + 1, k + k / 2, 2 * k, 3 * k, 4 * k];
-        let depths = if has_second { &second[..] } else { &[8 * k, 12 * k] };
-        for &depth in depths {
-            let plan = Plan { depth, ..best.plan };
-            if depth < best.plan.depth {
-                let shallow = self.try_plan(trials, k, plan)?;
-                if shallow.recall >= wanted {
-                    return Ok(Some(shallow));
-                }
-            }
-        }
         Ok(Some(best))
     }
 
-    fn try_plan(&self, trials: &Trials<'_>, k: usize, plan: Plan) -> Result<Tried> {
+    /// What a plan finds and costs if its candidates are followed up to each of `depths`, of which none is deeper than its own.
+    fn try_plan(&self, trials: &Trials<'_>, plan: Plan, k: usize, depths: &[usize]) -> Result<Vec<Tried>> {
         let dimensions = self.header.dimensions as usize;
         let options = SearchOptions::k(k);
         let groups: Vec<(&[NodeId], &[Vec<f32>])> =
             trials.nodes.chunks(GROUP).zip(trials.truth.chunks(GROUP)).collect();
         let stored = nodes::vectors(trials.view)?;
         let parts = share(groups.len(), trials.threads, |group| {
-            let (mut found, mut wanted, mut cost) = (0u64, 0u64, 0u64);
-            let mut scratch = self.scratch.take();
+            let mut sums = vec![(0u64, 0u64, 0u64); depths.len()];
+            let (mut scratch, mut ranks) = (self.scratch.take(), Vec::new());
             for (node, truth) in groups[group].0.iter().zip(groups[group].1) {
                 let query = nodes::vector_in(stored.get(*node as usize)?, dimensions)?;
+                let truth = &truth[..truth.len().min(k)];
                 self.run(trials.view, query, &options, Aim::Trial(plan, *node), &mut scratch)?;
-                let (near, spent) = scratch.outcome(truth);
-                (found, wanted, cost) = (found + near, wanted + truth.len() as u64, cost + spent);
+                let outcomes = scratch.outcomes(trials.view, truth, depths, &mut ranks)?;
+                for (sum, (near, cost)) in sums.iter_mut().zip(outcomes) {
+                    *sum = (sum.0 + near, sum.1 + truth.len() as u64, sum.2 + cost);
+                }
             }
             self.scratch.put(scratch);
-            Ok((found, wanted, cost))
+            Ok(sums)
         })?;
-        let (mut found, mut wanted, mut cost) = (0, 0, 0);
-        for part in parts {
-            (found, wanted, cost) = (found + part.0, wanted + part.1, cost + part.2);
-        }
-        Ok(Tried { plan, recall: found as f64 / wanted.max(1) as f64, cost })
+        let outcome = |(at, depth): (usize, &usize)| {
+            let (mut found, mut wanted, mut cost) = (0, 0, 0);
+            for part in &parts {
+                (found, wanted, cost) = (found + part[at].0, wanted + part[at].1, cost + part[at].2);
+            }
+            let recall = found as f64 / wanted.max(1) as f64;
+            Tried { plan: Plan { depth: *depth, ..plan }, depth: at, recall, cost }
+        };
+        Ok(depths.iter().enumerate().map(outcome).collect())
     }
 }
 

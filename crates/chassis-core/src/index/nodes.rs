@@ -121,6 +121,11 @@ pub(crate) fn wanted(view: &View, count: u32, most: usize) -> usize {
     if view.live_count() == count as u64 { most } else { usize::MAX }
 }
 
+/// Cache lines of a stored vector.
+pub(crate) fn vector_lines(view: &View) -> usize {
+    (view.header().dimensions as usize * size_of::<f32>()).div_ceil(kernels::LINE)
+}
+
 /// The first live nodes of a list, at most `most`, in its order.
 #[inline]
 pub(crate) fn live_of(view: &View, nearest: &[Neighbor], most: usize, out: &mut Vec<Neighbor>) -> Result<()> {

@@ -29,8 +29,10 @@ pub(crate) enum Aim {
 pub(crate) struct Plan {
     /// Candidates held.
     pub(crate) ef: usize,
-    /// The walk may end once the nearest open candidate is `1 + gamma` times as far as the `k`-th.
+    /// The walk may end once the nearest open candidate is `1 + gamma` times as far as the `stop_at`-th nearest.
     pub(crate) gamma: Option<f32>,
+    /// The number of results that gamma was fitted for, or more: counted from a nearer one it would end too early.
+    pub(crate) stop_at: usize,
     /// Links of a list that are followed.
     pub(crate) links: usize,
     /// Candidates that are followed up by finer codes or vectors.
@@ -42,28 +44,31 @@ impl Plan {
     pub(crate) fn of(k: usize, ef: usize, has_second: bool) -> Plan {
         let spare = if has_second { 2 * k + 16 } else { 5 * k + 30 };
         let links = crate::graph::MAX_DEGREE;
-        Plan { ef, gamma: None, links, depth: (spare + ef / 8).min(ef).max(k) }
+        Plan { ef, gamma: None, stop_at: k, links, depth: (spare + ef / 8).min(ef).max(k) }
     }
 
     /// The walk's part, of whose candidates `wanted` are asked for, for distances of which `zero` is that of the
     /// query to itself.
     #[inline(always)]
-    pub(crate) fn effort(&self, k: usize, wanted: usize, zero: Option<f32>, skip: Option<NodeId>) -> Effort {
+    pub(crate) fn effort(&self, wanted: usize, zero: Option<f32>, skip: Option<NodeId>) -> Effort {
         let stop = match (self.gamma, zero) {
             // Distances are squares.
-            (Some(gamma), Some(zero)) => Some(Stop { k, factor: (1.0 + gamma) * (1.0 + gamma), zero }),
+            (Some(gamma), Some(zero)) => {
+                Some(Stop { k: self.stop_at, factor: (1.0 + gamma) * (1.0 + gamma), zero })
+            }
             _ => None,
         };
         Effort { ef: self.ef, wanted: wanted.min(self.ef), stop, links: self.links, skip }
     }
 
-    /// Half-way to another plan of the same family.
-    pub(crate) fn between(&self, other: &Plan) -> Plan {
+    /// A share of the way to another plan of the same family.
+    pub(crate) fn between(&self, other: &Plan, share: f32) -> Plan {
         let gamma = match (self.gamma, other.gamma) {
-            (Some(a), Some(b)) => Some((a + b) / 2.0),
+            (Some(a), Some(b)) => Some(a + (b - a) * share),
             _ => None,
         };
-        Plan { ef: self.ef.midpoint(other.ef), gamma, depth: self.depth.midpoint(other.depth), ..*self }
+        let part = |a: usize, b: usize| a + ((b - a) as f32 * share) as usize;
+        Plan { ef: part(self.ef, other.ef), gamma, depth: part(self.depth, other.depth), ..*self }
     }
 
     fn from_row(row: &Row, k: usize) -> Plan {
@@ -76,7 +81,7 @@ impl Plan {
             links => links as usize,
         };
         let (ef, depth) = (grown(row.ef).max(k), grown(row.stage2_depth).max(k));
-        Plan { ef, gamma: row.gamma, links, depth }
+        Plan { ef, gamma: row.gamma, stop_at: k.max(row.k_class as usize), links, depth }
     }
 }
 

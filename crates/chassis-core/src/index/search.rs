@@ -63,14 +63,32 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Of the last search: how many of its results are as near as the true neighbors, and what it cost in units of
-    /// about a nanosecond.
-    pub(crate) fn outcome(&self, truth: &[f32]) -> (u64, u64) {
+    /// Of the last search, for each of `depths`: how many results as near as the true neighbors it has if only so many
+    /// candidates are followed up, and what it costs then in units of about a nanosecond. `ranks` is memory for the
+    /// candidates in the order of the walk. Results that only a shallower follow-up would have count as not found.
+    pub(crate) fn outcomes(
+        &self,
+        view: &View,
+        truth: &[f32],
+        depths: &[usize],
+        ranks: &mut Vec<Neighbor>,
+    ) -> Result<Vec<(u64, u64)>> {
         let farthest = truth.last().copied().unwrap_or(f32::NEG_INFINITY);
-        let near = self.found.iter().filter(|neighbor| neighbor.distance <= farthest).count();
-        let ((met, hops), (followed, lines)) = (self.walk.cost(), self.stages.followed());
-        let cost = met * MET_COST + hops * HOP_COST + followed * FOLLOWED_COST + lines * LINE_COST;
-        (near.min(truth.len()) as u64, cost as u64)
+        let mut near: Vec<NodeId> =
+            self.found.iter().filter(|n| n.distance <= farthest).map(|n| n.node).collect();
+        near.sort_unstable();
+        nodes::live_of(view, self.walk.nearest(), usize::MAX, ranks)?;
+        let is_near = |rank: &Neighbor| near.binary_search(&rank.node).is_ok();
+        let ((met, hops), (followed, lines_each, exact)) = (self.walk.cost(), self.stages.followed());
+        let walked = met * MET_COST + hops * HOP_COST;
+        let outcome = |&depth: &usize| {
+            let found = ranks.iter().take(depth).filter(|rank| is_near(rank)).count();
+            let (followed, exact) = (followed.min(depth), exact.min(depth));
+            let lines = followed * lines_each + exact * nodes::vector_lines(view);
+            let cost = walked + followed * FOLLOWED_COST + lines * LINE_COST;
+            (found.min(truth.len()) as u64, cost as u64)
+        };
+        Ok(depths.iter().map(outcome).collect())
     }
 }
 
@@ -251,7 +269,7 @@ fn walk_vectors<L: Lanes>(
     found: &mut Vec<Neighbor>,
 ) -> Result<()> {
     let lists = ListsView::new(view);
-    let effort = plan.effort(k, nodes::wanted(view, count, k), point.zero(), skip);
+    let effort = plan.effort(nodes::wanted(view, count, k), point.zero(), skip);
     let nearest = walk.search(point, &lists, entry, count, effort);
     lists.outcome()?;
     nodes::live_of(view, nearest, k, found)?;

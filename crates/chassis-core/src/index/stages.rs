@@ -35,13 +35,15 @@ pub(crate) struct StageScratch {
     starts: Vec<Neighbor>,
     candidates: Vec<Neighbor>,
     keys: Vec<u64>,
-    lines: usize,
+    /// Cache lines of a finer record, and vectors measured.
+    read: (usize, usize),
 }
 
 impl StageScratch {
-    /// Candidates the last search followed up, and the cache lines of finer records and vectors it read for that.
-    pub(crate) fn followed(&self) -> (usize, usize) {
-        (self.candidates.len(), self.lines)
+    /// Candidates the last search followed up, the cache lines of a finer record of each, and how many of them it measured
+    /// by their vectors.
+    pub(crate) fn followed(&self) -> (usize, usize, usize) {
+        (self.candidates.len(), self.read.0, self.read.1)
     }
 }
 
@@ -77,8 +79,8 @@ impl<L: Lanes> Stages<'_, L> {
         scratch: &mut StageScratch,
         found: &mut Vec<Neighbor>,
     ) -> Result<()> {
-        let StageScratch { prepared, starts, candidates, keys, lines } = scratch;
-        *lines = 0;
+        let StageScratch { prepared, starts, candidates, keys, read } = scratch;
+        *read = (0, 0);
         found.clear();
         match (self.coded.four, self.coded.eight) {
             (Some(rows), second) => {
@@ -86,18 +88,18 @@ impl<L: Lanes> Stages<'_, L> {
                 let margin = match second {
                     Some(second) if candidates.len() > self.k => {
                         self.measure_again(second, prepared, candidates, keys);
-                        *lines += candidates.len() * second.stride() / LINE;
+                        read.0 = second.stride() / LINE;
                         MARGIN_8
                     }
                     // What a projection leaves out is not in the estimate's error: no estimate rules anything out.
                     _ if self.coded.codec.projects() => f32::INFINITY,
                     _ => MARGIN_4,
                 };
-                *lines += self.measure_exactly(candidates, margin * prepared.unit, found);
+                read.1 = self.measure_exactly(candidates, margin * prepared.unit, found);
             }
             (None, Some(rows)) => {
                 self.walk::<Eight>(rows, prepared, plan, walk, starts, candidates)?;
-                *lines += self.measure_exactly(candidates, MARGIN_8 * prepared.unit, found);
+                read.1 = self.measure_exactly(candidates, MARGIN_8 * prepared.unit, found);
             }
             (None, None) => {}
         }
@@ -119,7 +121,7 @@ impl<L: Lanes> Stages<'_, L> {
         let lists = ListsView::new(self.view);
         let layout = self.coded.codec.layout(S::BITS);
         let wanted = nodes::wanted(self.view, self.count, plan.depth);
-        let effort = plan.effort(self.k, wanted, prepared.zero, self.skip);
+        let effort = plan.effort(wanted, prepared.zero, self.skip);
         starts.clear();
         let far = match entry_block(self.view, &layout, self.count)? {
             Some(block) => {
@@ -162,11 +164,10 @@ impl<L: Lanes> Stages<'_, L> {
         sort(candidates, keys);
     }
 
-    /// Stage 3: exact distances, in the order of the estimates, until no further one can matter. Returns the cache lines
-    /// it read.
+    /// Stage 3: exact distances, in the order of the estimates, until no further one can matter. Returns how many
+    /// it measured.
     #[inline(always)]
     fn measure_exactly(&self, candidates: &[Neighbor], margin: f32, found: &mut Vec<Neighbor>) -> usize {
-        let lines_each = (self.view.header().dimensions as usize * size_of::<f32>()).div_ceil(LINE);
         let ahead = self.point.lookahead();
         for candidate in candidates.iter().take(ahead) {
             self.point.prefetch(candidate.node);
@@ -176,7 +177,7 @@ impl<L: Lanes> Stages<'_, L> {
         }
         for (at, four) in candidates.chunks(4).enumerate() {
             if found.len() == self.k && four[0].distance > found[0].distance + margin {
-                return 4 * at * lines_each;
+                return 4 * at;
             }
             for candidate in candidates.iter().skip(4 * at + ahead).take(4) {
                 self.point.prefetch(candidate.node);
@@ -189,7 +190,7 @@ impl<L: Lanes> Stages<'_, L> {
                 }
             }
         }
-        candidates.len() * lines_each
+        candidates.len()
     }
 }
 
