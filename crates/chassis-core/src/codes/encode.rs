@@ -33,9 +33,9 @@ impl Codec {
         record: &mut [u8],
     ) {
         let EncodeScratch { centered, parts, codes, .. } = scratch;
-        self.center(lanes, vector, false, centered);
+        self.center(lanes, vector, 1.0, centered);
         let bias = match self.geometry {
-            Geometry::Inner => 0.0,
+            Geometry::Inner => -lanes.dot(&self.mean, centered),
             _ => lanes.dot(centered, centered) / 2.0,
         };
         let a = match bits {
@@ -65,15 +65,23 @@ impl Codec {
         own.resize(layout.stride as usize, 0);
         self.encode(lanes, vector, bits, scratch, &mut own);
         let values = if bits == Bits::Four { &scratch.parts } else { &scratch.centered };
-        let agrees = own == record || is_as_good(&layout, values, lanes.dot(vector, vector), &own, record);
+        let whole = lanes.dot(vector, vector);
+        // A product with the mean may be small beside what it is a sum of.
+        let terms = match self.geometry {
+            Geometry::Inner => {
+                (lanes.dot(&self.mean, &self.mean) * lanes.dot(&scratch.centered, &scratch.centered)).sqrt()
+            }
+            _ => 0.0,
+        };
+        let agrees = own == record || is_as_good(&layout, values, whole, terms, &own, record);
         scratch.record = own;
         agrees
     }
 }
 
 /// Whether a record stands for the values as well as `own` does. `whole` is the squared length of the vector, which
-/// bounds what rounding makes of a difference.
-fn is_as_good(layout: &Codes, values: &[f32], whole: f32, own: &[u8], record: &[u8]) -> bool {
+/// bounds what rounding makes of a difference, and `terms` bounds the terms of a bias that may cancel out.
+fn is_as_good(layout: &Codes, values: &[f32], whole: f32, terms: f32, own: &[u8], record: &[u8]) -> bool {
     let (Some(wanted), Some(found)) = (layout.factors(own), layout.factors(record)) else { return false };
     let zero = if layout.bits == Bits::Four { ZERO_4 } else { ZERO_8 };
     let mut codes: Vec<u8> = Vec::with_capacity(values.len());
@@ -101,9 +109,9 @@ fn is_as_good(layout: &Codes, values: &[f32], whole: f32, own: &[u8], record: &[
     } else {
         near(f64::from(found.a) * along, energy)
     };
-    near(f64::from(found.bias), f64::from(wanted.bias))
-        && length
-        && quality >= best * (1.0 - rounding) - noise
+    let bias = near(f64::from(found.bias), f64::from(wanted.bias))
+        || f64::from((found.bias - wanted.bias).abs()) <= rounding * f64::from(terms);
+    bias && length && quality >= best * (1.0 - rounding) - noise
 }
 
 impl EncodeScratch {

@@ -122,6 +122,37 @@ fn estimates_are_close_and_not_biased() {
 }
 
 #[test]
+fn estimates_of_inner_products_do_not_know_how_far_the_origin_is() {
+    for (dimensions, latent) in [(100, 30), (300, 40)] {
+        let near = rows(1_200, dimensions, latent, 5);
+        let moved = |by: f32| -> Vec<f32> {
+            let place = |(i, value): (usize, &f32)| value + if i % dimensions == 7 { 40.0 * by } else { by };
+            near.iter().enumerate().map(place).collect()
+        };
+        let error_of = |sample: &[f32], query_scale: f32, bits| {
+            let codec = fitted(Geometry::Inner, sample, dimensions, true);
+            let records = dispatch(EncodeAll(&codec, sample, bits));
+            let query: Vec<f32> = sample[..dimensions].iter().map(|value| value * query_scale).collect();
+            let estimates = dispatch(Estimate(&codec, &query, &records, bits));
+            let errors = estimates
+                .iter()
+                .zip(sample.chunks(dimensions))
+                .map(|(estimate, row)| (f64::from(*estimate) - exact(Geometry::Inner, &query, row)).powi(2));
+            (errors.sum::<f64>() / 1_200.0).sqrt()
+        };
+        for bits in [Bits::Four, Bits::Eight] {
+            let (here, there) = (error_of(&near, 1.0, bits), error_of(&moved(10.0), 1.0, bits));
+            assert!(there < 1.1 * here, "{dimensions} {bits:?}: {here}, far from the origin {there}");
+            // Queries that lie nowhere near the rows: errors are in proportion to what is left of their lengths.
+            for (scale, most) in [(0.0, 1e-20), (1e-6, 8e-6), (-1e-6, 8e-6)] {
+                let error = error_of(&moved(10.0), scale, bits) / here;
+                assert!(error < most, "{dimensions} {bits:?}, {scale} times a row: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_model_read_back_estimates_the_same() {
     for (dimensions, latent) in [(20, 8), (300, 40)] {
         let sample = rows(1_100, dimensions, latent, 8);

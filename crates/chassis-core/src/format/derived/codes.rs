@@ -8,7 +8,8 @@
 //! A code `c` of 4 bits stands for `c - 7.5`, one of 8 bits for `c - 128`. With 4 bits, byte `j` holds component
 //! `j` in its low half and component `j + ceil(D'/2)` in its high half. The inner product of a query with the
 //! centered (and, when the model says so, projected and rotated) vector is about `a` times the one with these
-//! values; `bias` is half the squared length of the centered vector before projection.
+//! values; `bias` is half the squared length of the centered vector before projection, or, where vectors are compared
+//! by inner products, minus its inner product with the mean.
 
 use crate::error::{Error, Result};
 use crate::format::derived::{ensure, known_version};
@@ -165,7 +166,7 @@ impl Codes {
 pub struct Factors {
     /// What the inner product with the codes is multiplied by.
     pub a: f32,
-    /// Half the squared length of the centered vector.
+    /// Half the squared length of the centered vector; for inner products, minus its product with the mean.
     pub bias: f32,
 }
 
