@@ -98,7 +98,10 @@ impl Codec {
     /// `Corrupt`, `UnsupportedVersion`.
     pub fn decode(bytes: &[u8], geometry: Geometry, dimensions: u32) -> Result<Codec> {
         let model = Model::decode(bytes, dimensions)?;
-        let matrix = (0..model.header.components as usize).flat_map(|i| model.matrix_row(i)).collect();
+        let mut matrix = Vec::with_capacity(model.header.components as usize * dimensions as usize);
+        for i in 0..model.header.components as usize {
+            matrix.extend(model.matrix_row(i));
+        }
         Codec::new(geometry, model.header, model.mean().collect(), matrix)
     }
 

@@ -152,6 +152,63 @@ fn estimates_of_inner_products_do_not_know_how_far_the_origin_is() {
     }
 }
 
+/// Codes of 4 bits by their definition, a value at a time.
+struct Plain<'a>(&'a [f32]);
+
+impl WithLanes for Plain<'_> {
+    type Output = (f32, Vec<u8>);
+    fn call<L: Lanes>(self, lanes: L) -> Self::Output {
+        let values = self.0;
+        let energy = lanes.dot(values, values);
+        let spread = (energy / values.len() as f32).sqrt();
+        let code = |value: f32, step: f32| {
+            let inverse = if (1.0 / step).is_finite() { 1.0 / step } else { 0.0 };
+            (value * inverse + 7.5).round_ties_even().clamp(0.0, 15.0)
+        };
+        let (mut best, mut best_step) = (-1.0f32, 0.0f32);
+        for clip in [1.9, 2.2, 2.5, 2.8, 3.1, 3.5, 4.0] {
+            let step = clip * spread / 7.5;
+            let (mut along, mut length) = ([0.0f32; 8], [0.0f32; 8]);
+            for (i, value) in values.iter().enumerate() {
+                let u = code(*value, step) - 7.5;
+                along[i % 8] += value * u;
+                length[i % 8] += u * u;
+            }
+            let (along, length): (f32, f32) = (along.iter().sum(), length.iter().sum());
+            let quality = if length > 0.0 { along * (along / length) } else { 0.0 };
+            (best, best_step) = if quality > best { (quality, step) } else { (best, best_step) };
+        }
+        let codes: Vec<f32> = values.iter().map(|value| code(*value, best_step)).collect();
+        let along = values.iter().zip(&codes).fold(0.0, |along, (value, code)| along + value * (code - 7.5));
+        let a = if along > 0.0 && energy.is_finite() { energy / along } else { 0.0 };
+        (a, codes.into_iter().map(|code| code as u8).collect())
+    }
+}
+
+/// What the encoder makes of values.
+struct Encoded<'a>(&'a [f32], &'a mut EncodeScratch);
+
+impl WithLanes for Encoded<'_> {
+    type Output = (f32, Vec<u8>);
+    fn call<L: Lanes>(self, lanes: L) -> Self::Output {
+        let (a, codes) = self.1.encode_4(lanes, self.0);
+        (a, codes.to_vec())
+    }
+}
+
+#[test]
+fn codes_are_those_of_the_definition_to_the_bit() {
+    let (mut random, mut scratch) = (Random(11), EncodeScratch::default());
+    for len in [1, 2, 7, 8, 9, 100, 240, 243, 1_536] {
+        for scale in [1.0, 1e-3, 1e4, 1e18, 1e-30, 0.0] {
+            let values: Vec<f32> = (0..len).map(|_| random.bell() * scale).collect();
+            let (a, codes) = dispatch(Encoded(&values, &mut scratch));
+            let (wanted, wanted_codes) = dispatch(Plain(&values));
+            assert_eq!((a.to_bits(), codes), (wanted.to_bits(), wanted_codes), "{len} values of {scale}");
+        }
+    }
+}
+
 #[test]
 fn a_model_read_back_estimates_the_same() {
     for (dimensions, latent) in [(20, 8), (300, 40)] {

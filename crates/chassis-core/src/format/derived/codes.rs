@@ -120,18 +120,22 @@ impl Codes {
 
     /// Writes a record from one code a component; `false` when a length or a code does not fit.
     pub fn encode(&self, codes: &[u8], factors: Factors, record: &mut [u8]) -> bool {
-        let largest = if self.bits == Bits::Four { 15 } else { 255 };
-        let fits = codes.len() == self.dimension as usize && codes.iter().all(|&c| c <= largest);
+        let most = if self.bits == Bits::Four { 15 } else { 255 };
+        // Without a branch a code: a model of many components is encoded at the first search.
+        let largest = codes.iter().fold(0, |largest, code| largest.max(*code));
+        let fits = codes.len() == self.dimension as usize && largest <= most;
         if !fits || record.len() != self.stride as usize {
             return false;
         }
         record.fill(0);
-        let half = self.code_len();
-        for (i, &code) in codes.iter().enumerate() {
-            match self.bits {
-                Bits::Eight => record[i] = code,
-                Bits::Four if i < half => record[i] |= code,
-                Bits::Four => record[i - half] |= code << 4,
+        match self.bits {
+            Bits::Eight => record[..codes.len()].copy_from_slice(codes),
+            Bits::Four => {
+                let (low, high) = codes.split_at(self.code_len());
+                record[..low.len()].copy_from_slice(low);
+                for (place, code) in record.iter_mut().zip(high) {
+                    *place |= code << 4;
+                }
             }
         }
         let end = record.len() - FACTORS_LEN;
