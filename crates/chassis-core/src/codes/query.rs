@@ -94,7 +94,7 @@ impl Codec {
         let whole = lanes.dot(&self.mean, &self.mean);
         let least = LEAST_SHARE * (lanes.dot(query, query) / whole).sqrt();
         // A query of zero is divided by it as well; of a mean of zero all shares are alike.
-        if 2.0 * along >= whole { 1.0 } else { least.max(1e-30).min(1.0) }
+        if 2.0 * along >= whole || least.is_nan() { 1.0 } else { least.clamp(1e-30, 1.0) }
     }
 }
 

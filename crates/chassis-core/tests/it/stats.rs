@@ -86,7 +86,7 @@ fn a_model_counts_no_rows_of_a_batch_that_was_cancelled() {
         let progress = |done: usize, _: usize| cancel.store(done >= least, Ordering::Relaxed);
         let batch = BatchOptions { cancel: Some(&cancel), progress: Some(&progress), ..Default::default() };
         assert_eq!(index.add_batch(&rows, &batch).unwrap_err().kind(), ErrorKind::Cancelled);
-        index.stats().expect("stats").deleted as u64
+        index.stats().expect("stats").deleted
     };
     let index = Small::new(1_000).open(&quick(64, Metric::L2));
     // So few rows have no codes, and those of a model that is all but new have no use.
