@@ -14,18 +14,24 @@
 //! # The estimate
 //!
 //! With the mean `mu`, a matrix `W` of orthonormal rows and `y = W (x - mu)`, a record holds `u`, which is `y` in
-//! units of a step, rounded, and two factors: `a = |y|^2 / <y, u>` and `bias = |x - mu|^2 / 2`. Then `a <v, u>` with
+//! units of a step, rounded, and two factors: `a = |y|^2 / <y, u>` and a `bias`. Then `a <v, u>` with
 //! `v = W (q - mu)` estimates `<q - mu, x - mu>`: `a` makes up for what rounding does to the length along `y`, so
 //! the estimate is unbiased when the error is as likely to point anywhere else, which the random rotation in `W`
 //! sees to. (The same estimator as RaBitQ's, Gao and Long 2024, with a uniform grid in place of signs.)
 //!
 //! Every geometry is then a query's own two numbers away from `bias - a <v, u>`:
 //!
-//! | geometry | distance | base | factor |
-//! |---|---|---|---|
-//! | Euclidean | `abs(q - x)^2` | `abs(q - mu)^2` | 2 |
-//! | unit vectors | `1 - <q, x>` | `abs(q - mu)^2 / 2` | 1 |
-//! | inner product | `-<q, x>` | `-<q, mu>` | 1, with `v = W q` and no bias |
+//! | geometry | distance | bias | base | factor |
+//! |---|---|---|---|---|
+//! | Euclidean | `abs(q - x)^2` | `abs(x - mu)^2 / 2` | `abs(q - mu)^2` | 2 |
+//! | unit vectors | `1 - <q, x>` | `abs(x - mu)^2 / 2` | `abs(q - mu)^2 / 2` | 1 |
+//! | inner product | `-<q, x>` | `-<mu, x - mu>` | `-<q, mu>` | `t`, with `v = W (q - t mu) / t` |
+//!
+//! The error of an estimate is in proportion to the part of what meets the codes that is not along `y`. Of an inner
+//! product `<q, x - mu> = t <mu, x - mu> + <q - t mu, x - mu>` the bias has the first part, exactly, for any `t`. A
+//! query that lies where the rows do takes `t = 1`: it is then along `y` for the rows near it. One that the mean
+//! only makes longer takes next to none of it. (The `t` that leaves the shortest rest, `<q, mu> / <mu, mu>`, costs near
+//! neighbors more than it gains: 0.91 of them were found with 1 and 0.85 with that, 10,000 rows about the origin.)
 //!
 //! # Same bytes everywhere
 //!
@@ -92,13 +98,25 @@ impl Codec {
     /// `Corrupt`, `UnsupportedVersion`.
     pub fn decode(bytes: &[u8], geometry: Geometry, dimensions: u32) -> Result<Codec> {
         let model = Model::decode(bytes, dimensions)?;
-        let matrix = (0..model.header.components as usize).flat_map(|i| model.matrix_row(i)).collect();
+        let mut matrix = Vec::with_capacity(model.header.components as usize * dimensions as usize);
+        for i in 0..model.header.components as usize {
+            matrix.extend(model.matrix_row(i));
+        }
         Codec::new(geometry, model.header, model.mean().collect(), matrix)
     }
 
     /// The rows of the model's object, back to back.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         encode_model(&self.header, &self.mean, &self.matrix)
+    }
+
+    /// The same model, said to be fitted on `fitted_rows` of an index of `index_rows`.
+    ///
+    /// # Errors
+    /// None that a codec which exists can meet.
+    pub fn counting(&self, fitted_rows: u64, index_rows: u64) -> Result<Codec> {
+        let header = ModelHeader { fitted_rows, index_rows, ..self.header };
+        Codec::new(self.geometry, header, self.mean.clone(), self.matrix.clone())
     }
 
     /// What the model is.
@@ -123,22 +141,18 @@ impl Codec {
         bits == Bits::Eight || self.header.kind == ModelKind::Principal
     }
 
-    /// A vector as the model sees it: scaled to length one where only its direction counts, and centered unless
-    /// `raw`. Says what it was scaled by.
+    /// A vector as the model sees it: scaled to length one where only its direction counts, less so many times the
+    /// mean.
     #[inline(always)]
-    fn center<L: Lanes>(&self, lanes: L, vector: &[f32], raw: bool, out: &mut Vec<f32>) {
+    fn center<L: Lanes>(&self, lanes: L, vector: &[f32], times: f32, out: &mut Vec<f32>) {
         let scale = match self.geometry {
             Geometry::Unit => 1.0 / lanes.dot(vector, vector).sqrt(),
             _ => 1.0,
         };
         out.clear();
-        if raw {
-            out.extend_from_slice(vector);
-            return;
-        }
         out.resize(vector.len(), 0.0);
         for ((place, value), mean) in out.iter_mut().zip(vector).zip(&self.mean) {
-            *place = value * scale - mean;
+            *place = value * scale - mean * times;
         }
     }
 }

@@ -9,6 +9,9 @@ const LARGEST_4: f32 = 127.0;
 /// Values of a query against 8-bit codes: enough of them, and the product still fits an `i32`.
 const LARGEST_8: f32 = 4_095.0;
 
+/// How much of the mean is next to none, in proportion to the length of the query. Not none: a query is divided by it.
+const LEAST_SHARE: f32 = 1e-3;
+
 /// Integers that stand for a query, for records of one kind.
 #[derive(Default)]
 pub struct Values<T> {
@@ -51,12 +54,19 @@ impl Codec {
     #[inline(always)]
     pub fn prepare<L: Lanes>(&self, lanes: L, query: &[f32], four: bool, eight: bool, out: &mut Prepared) {
         let Prepared { centered, parts, for_matrix, .. } = out;
-        self.center(lanes, query, self.geometry == Geometry::Inner, centered);
+        let (along, share) = match self.geometry {
+            Geometry::Inner => {
+                let along = lanes.dot(query, &self.mean);
+                (along, self.share_of_mean(lanes, along, query))
+            }
+            _ => (0.0, 1.0),
+        };
+        self.center(lanes, query, share, centered);
         let energy = lanes.dot(centered, centered);
         (out.base, out.factor, out.zero) = match self.geometry {
             Geometry::Euclidean => (energy, 2.0, Some(0.0)),
             Geometry::Unit => (energy / 2.0, 1.0, Some(0.0)),
-            Geometry::Inner => (-lanes.dot(query, &self.mean), 1.0, None),
+            Geometry::Inner => (-along, share, None),
         };
         let components = if four { self.header.components } else { self.header.dimensions };
         out.unit = match out.zero {
@@ -69,10 +79,22 @@ impl Codec {
                 None => project(lanes, &self.matrix, centered, parts),
             }
             quantize_4(parts, &self.layout(Bits::Four), &mut out.four);
+            out.four.scale /= share;
         }
         if eight {
             quantize_8(centered, &self.layout(Bits::Eight), &mut out.eight);
+            out.eight.scale /= share;
         }
+    }
+
+    /// How many times the mean is taken off a query of inner products whose product with the mean is `along`: once,
+    /// or next to never when that leaves less.
+    #[inline(always)]
+    fn share_of_mean<L: Lanes>(&self, lanes: L, along: f32, query: &[f32]) -> f32 {
+        let whole = lanes.dot(&self.mean, &self.mean);
+        let least = LEAST_SHARE * (lanes.dot(query, query) / whole).sqrt();
+        // A query of zero is divided by it as well; of a mean of zero all shares are alike.
+        if 2.0 * along >= whole || least.is_nan() { 1.0 } else { least.clamp(1e-30, 1.0) }
     }
 }
 

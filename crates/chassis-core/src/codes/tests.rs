@@ -122,6 +122,94 @@ fn estimates_are_close_and_not_biased() {
 }
 
 #[test]
+fn estimates_of_inner_products_do_not_know_how_far_the_origin_is() {
+    for (dimensions, latent) in [(100, 30), (300, 40)] {
+        let near = rows(1_200, dimensions, latent, 5);
+        let moved = |by: f32| -> Vec<f32> {
+            let place = |(i, value): (usize, &f32)| value + if i % dimensions == 7 { 40.0 * by } else { by };
+            near.iter().enumerate().map(place).collect()
+        };
+        let error_of = |sample: &[f32], query_scale: f32, bits| {
+            let codec = fitted(Geometry::Inner, sample, dimensions, true);
+            let records = dispatch(EncodeAll(&codec, sample, bits));
+            let query: Vec<f32> = sample[..dimensions].iter().map(|value| value * query_scale).collect();
+            let estimates = dispatch(Estimate(&codec, &query, &records, bits));
+            let errors = estimates
+                .iter()
+                .zip(sample.chunks(dimensions))
+                .map(|(estimate, row)| (f64::from(*estimate) - exact(Geometry::Inner, &query, row)).powi(2));
+            (errors.sum::<f64>() / 1_200.0).sqrt()
+        };
+        for bits in [Bits::Four, Bits::Eight] {
+            let (here, there) = (error_of(&near, 1.0, bits), error_of(&moved(10.0), 1.0, bits));
+            assert!(there < 1.1 * here, "{dimensions} {bits:?}: {here}, far from the origin {there}");
+            // Queries that lie nowhere near the rows: errors are in proportion to what is left of their lengths.
+            for (scale, most) in [(0.0, 1e-20), (1e-6, 8e-6), (-1e-6, 8e-6)] {
+                let error = error_of(&moved(10.0), scale, bits) / here;
+                assert!(error < most, "{dimensions} {bits:?}, {scale} times a row: {error}");
+            }
+        }
+    }
+}
+
+/// Codes of 4 bits by their definition, a value at a time.
+struct Plain<'a>(&'a [f32]);
+
+impl WithLanes for Plain<'_> {
+    type Output = (f32, Vec<u8>);
+    fn call<L: Lanes>(self, lanes: L) -> Self::Output {
+        let values = self.0;
+        let energy = lanes.dot(values, values);
+        let spread = (energy / values.len() as f32).sqrt();
+        let code = |value: f32, step: f32| {
+            let inverse = if (1.0 / step).is_finite() { 1.0 / step } else { 0.0 };
+            (value * inverse + 7.5).round_ties_even().clamp(0.0, 15.0)
+        };
+        let (mut best, mut best_step) = (-1.0f32, 0.0f32);
+        for clip in [1.9, 2.2, 2.5, 2.8, 3.1, 3.5, 4.0] {
+            let step = clip * spread / 7.5;
+            let (mut along, mut length) = ([0.0f32; 8], [0.0f32; 8]);
+            for (i, value) in values.iter().enumerate() {
+                let u = code(*value, step) - 7.5;
+                along[i % 8] += value * u;
+                length[i % 8] += u * u;
+            }
+            let (along, length): (f32, f32) = (along.iter().sum(), length.iter().sum());
+            let quality = if length > 0.0 { along * (along / length) } else { 0.0 };
+            (best, best_step) = if quality > best { (quality, step) } else { (best, best_step) };
+        }
+        let codes: Vec<f32> = values.iter().map(|value| code(*value, best_step)).collect();
+        let along = values.iter().zip(&codes).fold(0.0, |along, (value, code)| along + value * (code - 7.5));
+        let a = if along > 0.0 && energy.is_finite() { energy / along } else { 0.0 };
+        (a, codes.into_iter().map(|code| code as u8).collect())
+    }
+}
+
+/// What the encoder makes of values.
+struct Encoded<'a>(&'a [f32], &'a mut EncodeScratch);
+
+impl WithLanes for Encoded<'_> {
+    type Output = (f32, Vec<u8>);
+    fn call<L: Lanes>(self, lanes: L) -> Self::Output {
+        let (a, codes) = self.1.encode_4(lanes, self.0);
+        (a, codes.to_vec())
+    }
+}
+
+#[test]
+fn codes_are_those_of_the_definition_to_the_bit() {
+    let (mut random, mut scratch) = (Random(11), EncodeScratch::default());
+    for len in [1, 2, 7, 8, 9, 100, 240, 243, 1_536] {
+        for scale in [1.0, 1e-3, 1e4, 1e18, 1e-30, 0.0] {
+            let values: Vec<f32> = (0..len).map(|_| random.bell() * scale).collect();
+            let (a, codes) = dispatch(Encoded(&values, &mut scratch));
+            let (wanted, wanted_codes) = dispatch(Plain(&values));
+            assert_eq!((a.to_bits(), codes), (wanted.to_bits(), wanted_codes), "{len} values of {scale}");
+        }
+    }
+}
+
+#[test]
 fn a_model_read_back_estimates_the_same() {
     for (dimensions, latent) in [(20, 8), (300, 40)] {
         let sample = rows(1_100, dimensions, latent, 8);

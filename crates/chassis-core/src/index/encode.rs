@@ -127,6 +127,25 @@ impl Inner {
         Ok(true)
     }
 
+    /// After a call that failed with rows it did not add: a model that was drawn from them counts the rows there are,
+    /// or goes, with its codes, when there are too few for one.
+    pub(crate) fn forget_unadded(&self, txn: &mut Txn<'_>) -> Result<()> {
+        let view = txn.view().clone();
+        let count = view.node_count() as u64;
+        let Some(codec) = coded::codec(&view, self.metric)? else { return Ok(()) };
+        let header = *codec.header();
+        if header.index_rows <= count {
+            return Ok(());
+        }
+        if count < self.codes_from as u64 {
+            let kinds = [Kind::EntryBlock, Kind::Codes4, Kind::Codes8, Kind::Model];
+            return kinds.into_iter().try_for_each(|kind| txn.drop_object(kind));
+        }
+        // The sample is spread evenly over the rows it was drawn from.
+        let fitted = header.fitted_rows.saturating_mul(count) / header.index_rows;
+        put_model(txn, &codec.counting(fitted, count)?, self.header.chunk_bytes)
+    }
+
     /// What walks of this index should run over, if over codes.
     fn first_stage(&self) -> Option<Bits> {
         match Quantization::from_byte(self.header.quantization).ok()? {

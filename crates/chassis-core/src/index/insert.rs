@@ -58,7 +58,11 @@ impl Inner {
             return Ok(ids);
         }
         let first = view.node_count();
-        self.link_all(&mut txn, &batch, &ids, options)?;
+        if let Err(error) = self.link_all(&mut txn, &batch, &ids, options) {
+            // Whatever becomes of that, this is why the call failed.
+            drop(self.forget_unadded(&mut txn));
+            return Err(error);
+        }
         make_live(&mut txn, first, ids.iter())?;
         Ok(ids)
     }

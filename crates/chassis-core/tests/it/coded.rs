@@ -92,11 +92,12 @@ fn far_from_the_origin(rows: usize, dimensions: usize) -> Vec<f32> {
 #[test]
 fn vectors_far_from_the_origin_with_one_large_coordinate_keep_their_recall() {
     const ROWS: usize = 4_000;
-    // With codes of vectors that are not centered, a short walk finds 733, 636, 655 and 654 of 1,000.
+    // With codes of vectors that are not centered, a short walk finds 733, 636, 655 and 654 of 1,000; with queries that
+    // are not where the metric is `ip`, 701.
     for (dimensions, metric, least) in [
         (200, Metric::Cosine, 780),
         (320, Metric::Cosine, 730),
-        (320, Metric::Ip, 675),
+        (320, Metric::Ip, 740),
         (320, Metric::L2, 740),
     ] {
         let all = far_from_the_origin(ROWS + 100, dimensions);

@@ -33,5 +33,7 @@ mod support;
 mod surgery;
 /// Rules of the source tree.
 mod tidy;
+/// Searches beside many deleted records.
+mod tombstones;
 /// Reading in what searches need.
 mod warm;

@@ -1,11 +1,13 @@
 //! What `stats` says of codes, recall and memory, and what `check` says of codes that are not those of their vectors.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chassis_core::internals::format::derived::codes::FACTORS_LEN;
 use chassis_core::internals::format::{Kind, checksum};
 use chassis_core::{
-    CheckLevel, CodeStats, CompactOptions, Metric, Mode, OpenOptions, Quantization, StatsOptions, VectorIndex,
+    BatchOptions, CheckLevel, CodeStats, CompactOptions, ErrorKind, Metric, Mode, OpenOptions, Quantization,
+    StatsOptions, VectorIndex,
 };
 
 use crate::child::{Spoken, command, say};
@@ -72,6 +74,37 @@ fn a_large_sample_says_of_how_many_rows_it_is() {
     add(&index, &latent(9_000, 64, 3));
     let codes = codes(&index);
     assert_eq!((codes.fitted_rows, codes.index_rows), (8_192, 9_000));
+}
+
+#[test]
+fn a_model_counts_no_rows_of_a_batch_that_was_cancelled() {
+    const ROWS: usize = 4_096;
+    let rows = latent(ROWS, 64, 3);
+    let other: Vec<f32> = latent(ROWS, 64, 4).iter().enumerate().map(|(i, x)| x + (i % 64) as f32).collect();
+    let cancelled_after = |index: &VectorIndex, least: usize| {
+        let cancel = AtomicBool::new(false);
+        let progress = |done: usize, _: usize| cancel.store(done >= least, Ordering::Relaxed);
+        let batch = BatchOptions { cancel: Some(&cancel), progress: Some(&progress), ..Default::default() };
+        assert_eq!(index.add_batch(&rows, &batch).unwrap_err().kind(), ErrorKind::Cancelled);
+        index.stats().expect("stats").deleted
+    };
+    let index = Small::new(1_000).open(&quick(64, Metric::L2));
+    // So few rows have no codes, and those of a model that is all but new have no use.
+    assert!(cancelled_after(&index, 0) < 1_000);
+    assert_eq!(index.stats().expect("stats").codes, None);
+    index.commit().expect("a commit");
+    // Progress counts half of the rows that are linked.
+    let linked = cancelled_after(&index, 600);
+    assert!((1_200..ROWS as u64).contains(&linked), "{linked} rows linked");
+    let before = codes(&index);
+    assert!(before.index_rows == linked && (linked - 4..=linked).contains(&before.fitted_rows), "{before:?}");
+    index.commit().expect("a commit");
+    assert_eq!(codes(&index), before);
+    add(&index, &other);
+    let after = codes(&index);
+    assert_eq!((after.generation, after.index_rows), (before.generation, linked));
+    assert!(after.drift > 0.6, "rows of another kind, all of them newer: {after:?}");
+    assert!(index.check(CheckLevel::Full).expect("a check").is_ok());
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //! A code `c` of 4 bits stands for `c - 7.5`, one of 8 bits for `c - 128`. With 4 bits, byte `j` holds component
 //! `j` in its low half and component `j + ceil(D'/2)` in its high half. The inner product of a query with the
 //! centered (and, when the model says so, projected and rotated) vector is about `a` times the one with these
-//! values; `bias` is half the squared length of the centered vector before projection.
+//! values; `bias` is half the squared length of the centered vector before projection, or, where vectors are compared
+//! by inner products, minus its inner product with the mean.
 
 use crate::error::{Error, Result};
 use crate::format::derived::{ensure, known_version};
@@ -119,18 +120,22 @@ impl Codes {
 
     /// Writes a record from one code a component; `false` when a length or a code does not fit.
     pub fn encode(&self, codes: &[u8], factors: Factors, record: &mut [u8]) -> bool {
-        let largest = if self.bits == Bits::Four { 15 } else { 255 };
-        let fits = codes.len() == self.dimension as usize && codes.iter().all(|&c| c <= largest);
+        let most = if self.bits == Bits::Four { 15 } else { 255 };
+        // Without a branch a code: a model of many components is encoded at the first search.
+        let largest = codes.iter().fold(0, |largest, code| largest.max(*code));
+        let fits = codes.len() == self.dimension as usize && largest <= most;
         if !fits || record.len() != self.stride as usize {
             return false;
         }
         record.fill(0);
-        let half = self.code_len();
-        for (i, &code) in codes.iter().enumerate() {
-            match self.bits {
-                Bits::Eight => record[i] = code,
-                Bits::Four if i < half => record[i] |= code,
-                Bits::Four => record[i - half] |= code << 4,
+        match self.bits {
+            Bits::Eight => record[..codes.len()].copy_from_slice(codes),
+            Bits::Four => {
+                let (low, high) = codes.split_at(self.code_len());
+                record[..low.len()].copy_from_slice(low);
+                for (place, code) in record.iter_mut().zip(high) {
+                    *place |= code << 4;
+                }
             }
         }
         let end = record.len() - FACTORS_LEN;
@@ -165,7 +170,7 @@ impl Codes {
 pub struct Factors {
     /// What the inner product with the codes is multiplied by.
     pub a: f32,
-    /// Half the squared length of the centered vector.
+    /// Half the squared length of the centered vector; for inner products, minus its product with the mean.
     pub bias: f32,
 }
 
