@@ -372,7 +372,8 @@ impl VectorIndex {
     }
 
     /// Reads in what a search needs, so that the first searches do not wait for the disk: the graph, node records
-    /// and codes; the vectors last, and only when the whole file fits in half of the memory. What is read is
+    /// and codes; the vectors last, and only when the whole file fits in half of the memory. Where it does not, only
+    /// what has room is read, the busiest first, and searches are faster for as long as it stays. What is read is
     /// verified. Searches and a writer go on meanwhile.
     ///
     /// # Errors

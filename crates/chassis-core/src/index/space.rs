@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU32;
 
 use crate::error::{Error, Result};
 use crate::format::neighbors;
-use crate::graph::{self, NodeId};
+use crate::graph::{self, Neighbor, NodeId};
 use crate::index::{Metric, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Page, Pages, Rows, View};
@@ -213,6 +213,13 @@ impl graph::Lists for ListsView<'_> {
     }
 }
 
+/// Begins to read the rows of candidates.
+#[cold]
+#[inline(never)]
+pub(crate) fn ask(rows: &Rows, candidates: &[Neighbor]) {
+    candidates.iter().for_each(|candidate| rows.will_need(candidate.node as usize));
+}
+
 /// One query against the stored vectors.
 pub(crate) struct VectorPoint<'a, L: Lanes> {
     lanes: L,
@@ -253,6 +260,20 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
     #[inline(never)]
     fn touch(&self, node: NodeId) -> Option<&'a [u8]> {
         self.failed.note(self.rows.get(node as usize))
+    }
+
+    /// See [`Rows::read_on`].
+    #[inline(always)]
+    pub(crate) fn read_on(&self, node: NodeId, step: usize) {
+        self.rows.read_on(node as usize, step);
+    }
+
+    /// Begins to read vectors that will be measured soon, where they may not be in memory.
+    #[inline(always)]
+    pub(crate) fn will_need(&self, candidates: &[Neighbor]) {
+        if !self.rows.stay() {
+            ask(self.rows, candidates);
+        }
     }
 
     /// The distance of the query to itself, where nothing can be nearer.

@@ -13,7 +13,7 @@ use crate::index::coded::{CodePoint, Coded, Eight, Four, Stage, entry_block};
 use crate::index::nodes;
 use crate::index::plan::Plan;
 use crate::index::scan::offer;
-use crate::index::space::{ListsView, Unread, VectorPoint};
+use crate::index::space::{ListsView, Unread, VectorPoint, ask};
 use crate::kernels::Lanes;
 use crate::storage::{Rows, View};
 
@@ -139,6 +139,9 @@ impl<L: Lanes> Stages<'_, L> {
     #[inline(always)]
     fn measure_again(&self, rows: &Rows, prepared: &Prepared, candidates: &mut [Neighbor]) {
         let point = CodePoint::<L, Eight>::new(self.lanes, rows, prepared, self.failed);
+        if !rows.stay() {
+            ask(rows, candidates);
+        }
         for candidate in candidates.iter() {
             point.prefetch(candidate.node);
         }
@@ -157,6 +160,12 @@ impl<L: Lanes> Stages<'_, L> {
     /// Stage 3: exact distances, in the order of the estimates, until no further one can matter.
     #[inline(always)]
     fn measure_exactly(&self, candidates: &[Neighbor], margin: f32, found: &mut Vec<Neighbor>) {
+        // Those that will be measured unless the `k`-th distance is far from its estimate.
+        if let Some(kth) = candidates.get(self.k - 1).or(candidates.last()) {
+            let least = kth.distance + margin;
+            let wanted = candidates.partition_point(|candidate| candidate.distance <= least);
+            self.point.will_need(&candidates[..wanted]);
+        }
         let ahead = self.point.lookahead();
         for candidate in candidates.iter().take(ahead) {
             self.point.prefetch(candidate.node);

@@ -11,6 +11,7 @@
 //! | `backend` | the seam: a file system of files, maps and locks |
 //! | `file`, `memory` | real files; files in memory |
 //! | `limits` | how much memory there is |
+//! | `heat` | which objects stay in it when the file does not |
 //! | `mmap`, `sys` | the only `unsafe`: maps, private memory, four system calls |
 //! | `units` | from a unit's number through the tables to its bytes, verified at first touch |
 //! | `objects` | pages and rows of one object |
@@ -30,6 +31,7 @@ mod append;
 pub mod backend;
 mod commit;
 pub mod file;
+pub(crate) mod heat;
 pub mod ids;
 mod limits;
 mod locks;
