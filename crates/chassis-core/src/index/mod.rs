@@ -417,6 +417,17 @@ impl VectorIndex {
         })
     }
 
+    /// Of a search over codes: nodes met on layer 0, lists read, candidates followed up, vectors measured.
+    #[cfg(feature = "__internals")]
+    #[doc(hidden)]
+    pub fn search_counts(&self, query: &[f32], options: &SearchOptions) -> Result<[usize; 4]> {
+        let inner = self.inner()?;
+        let mut scratch = search::Scratch::default();
+        inner.check_query(query)?;
+        inner.run(&inner.store.view(), query, options, options.aim()?, &mut scratch)?;
+        Ok(scratch.counts())
+    }
+
     /// The storage under the index, for the simulation.
     #[cfg(feature = "__internals")]
     #[doc(hidden)]

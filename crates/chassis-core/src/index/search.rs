@@ -63,6 +63,13 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
+    /// Of the last search over codes: nodes met, lists read, candidates followed up, vectors measured.
+    #[cfg(feature = "__internals")]
+    pub(crate) fn counts(&self) -> [usize; 4] {
+        let (met, hops) = self.walk.cost();
+        [met, hops, self.stages.followed(), self.stages.measured()]
+    }
+
     /// Of the last search: how many of its results are as near as the true neighbors, and what it cost in units of
     /// about a nanosecond.
     pub(crate) fn outcome(&self, truth: &[f32]) -> (u64, u64) {

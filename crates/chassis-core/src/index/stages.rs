@@ -34,12 +34,20 @@ pub(crate) struct StageScratch {
     pub(crate) prepared: Prepared,
     starts: Vec<Neighbor>,
     candidates: Vec<Neighbor>,
+    /// Vectors the last search measured.
+    measured: usize,
 }
 
 impl StageScratch {
     /// Candidates the last search followed up.
     pub(crate) fn followed(&self) -> usize {
         self.candidates.len()
+    }
+
+    /// Vectors the last search measured.
+    #[cfg(feature = "__internals")]
+    pub(crate) fn measured(&self) -> usize {
+        self.measured
     }
 }
 
@@ -75,7 +83,7 @@ impl<L: Lanes> Stages<'_, L> {
         scratch: &mut StageScratch,
         found: &mut Vec<Neighbor>,
     ) -> Result<()> {
-        let StageScratch { prepared, starts, candidates } = scratch;
+        let StageScratch { prepared, starts, candidates, measured } = scratch;
         found.clear();
         match (self.coded.four, self.coded.eight) {
             (Some(rows), second) => {
@@ -89,11 +97,11 @@ impl<L: Lanes> Stages<'_, L> {
                     _ if self.coded.codec.projects() => f32::INFINITY,
                     _ => MARGIN_4,
                 };
-                self.measure_exactly(candidates, margin * prepared.unit, found);
+                *measured = self.measure_exactly(candidates, margin * prepared.unit, found);
             }
             (None, Some(rows)) => {
                 self.walk::<Eight>(rows, prepared, plan, walk, starts, candidates)?;
-                self.measure_exactly(candidates, MARGIN_8 * prepared.unit, found);
+                *measured = self.measure_exactly(candidates, MARGIN_8 * prepared.unit, found);
             }
             (None, None) => {}
         }
@@ -157,9 +165,9 @@ impl<L: Lanes> Stages<'_, L> {
         candidates.sort_unstable();
     }
 
-    /// Stage 3: exact distances, in the order of the estimates, until no further one can matter.
+    /// Stage 3: exact distances, in the order of the estimates, until no further one can matter. Says how many.
     #[inline(always)]
-    fn measure_exactly(&self, candidates: &[Neighbor], margin: f32, found: &mut Vec<Neighbor>) {
+    fn measure_exactly(&self, candidates: &[Neighbor], margin: f32, found: &mut Vec<Neighbor>) -> usize {
         // Those that will be measured unless the `k`-th distance is far from its estimate.
         if let Some(kth) = candidates.get(self.k - 1).or(candidates.last()) {
             let least = kth.distance + margin;
@@ -172,7 +180,7 @@ impl<L: Lanes> Stages<'_, L> {
         }
         for (at, four) in candidates.chunks(4).enumerate() {
             if found.len() == self.k && four[0].distance > found[0].distance + margin {
-                return;
+                return 4 * at;
             }
             for candidate in candidates.iter().skip(4 * at + ahead).take(4) {
                 self.point.prefetch(candidate.node);
@@ -185,6 +193,7 @@ impl<L: Lanes> Stages<'_, L> {
                 }
             }
         }
+        candidates.len()
     }
 }
 
