@@ -2,7 +2,8 @@
 //! that work could take here, and the searches themselves.
 //!
 //! ```sh
-//! cargo bench -p chassis-core --bench efficiency -- --data DIR --work DIR --sets glove100,s384,s1536
+//! cargo bench -p chassis-core --bench efficiency -- --data DIR --work DIR --sets glove100,s384,s1536 \
+//!     [--recalls 0.95,0.99]
 //! ```
 //!
 //! `--work` keeps the indexes, NAME.chassis, which are built with the defaults when they are not there. The bound is that of
@@ -34,7 +35,6 @@ use machine::{Blocks, Buffer, Kernel, LINE, Pages, independent, kernel_time};
 type Outcome<T> = Result<T, String>;
 
 const K: usize = 10;
-const RECALLS: [f32; 2] = [0.95, 0.99];
 const PASSES: usize = 7;
 const CALLS: usize = 2_000;
 const READS: usize = 150_000;
@@ -48,6 +48,9 @@ fn main() -> Outcome<()> {
         let at = words.iter().position(|word| word == name).ok_or(format!("{name} is needed"))?;
         words.get(at + 1).cloned().ok_or(format!("{name} needs a value"))
     };
+    let recalls = value("--recalls").unwrap_or("0.95,0.99".into());
+    let recalls: Result<Vec<f32>, _> = recalls.split(',').map(str::parse).collect();
+    let recalls = recalls.map_err(|e| format!("--recalls: {e}"))?;
     let (data, work, sets) = (value("--data")?, value("--work")?, value("--sets")?);
     println!(
         "| set | recall asked, reached | met | lists | 8-bit | vectors | query us | bound us (2 MiB, 4 KiB pages) | measured us | efficiency |"
@@ -57,7 +60,7 @@ fn main() -> Outcome<()> {
         let set = Set::load(Path::new(&data), name)?;
         let index = set.index(&Path::new(&work).join(format!("{name}.chassis")))?;
         let shape = Shape::of(&index, &set)?;
-        for recall in RECALLS {
+        for &recall in &recalls {
             let options = SearchOptions { recall: Some(recall), ..SearchOptions::k(K) };
             let work = Work::count(&index, &set, &options)?;
             let measured = measure(&index, &set, &options)?;

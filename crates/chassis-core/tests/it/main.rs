@@ -24,6 +24,8 @@ mod durability;
 mod faults;
 /// Files larger than memory.
 mod larger;
+/// Vectors that all point much the same way.
+mod offset;
 /// The documents against the code.
 mod spec;
 /// Seeded data, a model, temporary files.
