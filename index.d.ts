@@ -55,10 +55,14 @@ export declare class NativeIndex {
   refreshSync(): boolean
   check(level?: string | undefined | null, cancel?: CancelToken | undefined | null): Promise<NativeReport>
   checkSync(level?: string | undefined | null): NativeReport
+  compact(threads?: number | undefined | null, cancel?: CancelToken | undefined | null, progress?: ((done: number, total: number) => void) | undefined | null): Promise<NativeCompactReport>
+  compactSync(threads?: number | undefined | null): NativeCompactReport
   warm(cancel?: CancelToken | undefined | null): Promise<NativeWarmReport>
   warmSync(): NativeWarmReport
-  stats(cancel?: CancelToken | undefined | null): Promise<NativeStats>
-  statsSync(): NativeStats
+  stats(hugePages?: boolean | undefined | null, cancel?: CancelToken | undefined | null): Promise<NativeStats>
+  statsSync(hugePages?: boolean | undefined | null): NativeStats
+  /** What never changes; costs nothing. */
+  facts(): NativeFacts
   userVersion(): number | bigint
   setUserVersion(version: number | bigint, cancel?: CancelToken | undefined | null): Promise<void>
   setUserVersionSync(version: number | bigint): void
@@ -71,6 +75,33 @@ export declare function errorCodes(): Array<string>
 
 /** One id: a safe number, a bigint, or text. */
 export type JsId = number | bigint | string
+
+/** The codes there are. */
+export interface NativeCodeStats {
+  generation: number
+  kinds: ('4bit' | '8bit')[]
+  components: number
+  projects: boolean
+  fittedRows: number
+  indexRows: number
+  drift: number
+}
+
+/** What `compact` did. */
+export interface NativeCompactReport {
+  records: number
+  removed: number
+  bytesBefore: number
+  bytesAfter: number
+  commit: number
+}
+
+export interface NativeFacts {
+  dimensions: number
+  metric: 'l2' | 'ip' | 'cosine'
+  idType: 'integer' | 'string'
+  readOnly: boolean
+}
 
 /** Results of one search. */
 export interface NativeHits {
@@ -105,6 +136,12 @@ export interface NativeProblem {
   message: string
 }
 
+/** What searches with a recall go by. */
+export interface NativeRecallStats {
+  fittedRows: number
+  highest: number
+}
+
 /** A record without its id. */
 export interface NativeRecord {
   vector: Float32Array
@@ -129,6 +166,8 @@ export interface NativeStats {
   m0: number
   efConstruction: number
   quantization: 'auto' | 'none' | '8bit' | '4bit'
+  codes?: NativeCodeStats
+  recall?: NativeRecallStats
   model: string
   userVersion: number | bigint
   commit: number
@@ -136,6 +175,7 @@ export interface NativeStats {
   reclaimableBytes: number
   heapBytes: number
   mappedBytes: number
+  hugePageBytes?: number
   kernel: string
   recoveredPreviousCommit: boolean
   readOnly: boolean

@@ -95,6 +95,8 @@ test('build, stats, query and verify agree', async (t) => {
     ...expected,
     readOnly: true,
   })
+  const shown = await chassis(['stats', at('docs.chassis')])
+  for (const name of ['codes', 'drift', 'recall']) t.regex(shown.stdout, new RegExp(`^${name} +-$`, 'm'))
   t.like((await json(['verify', at('docs.chassis'), '--deep'])).data, { ok: true, status: 'ok', nodes: 60 })
 
   const { data } = await json([

@@ -276,6 +276,37 @@ test('stats and properties', async (t) => {
   await index.close()
 })
 
+test('stats tell of codes, recall and huge pages', async (t) => {
+  const path = place(t)
+  const index = await VectorIndex.open(path, { dimensions: 64, metric: 'l2', m: 8, efConstruction: 32 })
+  await index.addBatch(clustered(2_000, 64, 3))
+  const few = await index.stats()
+  t.deepEqual([few.codes, few.recall, few.hugePageBytes], [undefined, undefined, undefined])
+  await index.addBatch(clustered(100, 64, 4))
+  await index.commit()
+  const { codes, recall } = await index.stats()
+  t.deepEqual(codes, {
+    generation: 1,
+    kinds: ['4bit'],
+    components: 64,
+    projects: false,
+    fittedRows: 2_100,
+    indexRows: 2_100,
+    drift: 0,
+  })
+  t.is(recall?.fittedRows, 2_100)
+  t.true([0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995].includes(recall?.highest ?? 0))
+  await index.addBatch(clustered(1_000, 64, 5).map((x) => x + 20))
+  const drift = index.statsSync().codes?.drift ?? 0
+  t.true(drift > 1, `${drift}`)
+  const { hugePageBytes = -1, mappedBytes } = await index.stats({ hugePages: true })
+  t.true(hugePageBytes >= 0 && hugePageBytes <= mappedBytes, `${hugePageBytes} of ${mappedBytes}`)
+  t.is(typeof index.statsSync({ hugePages: true }).hugePageBytes, 'number')
+  await fails(t, () => index.stats({ hugePages: 1 as never }), 'ERR_CHASSIS_INVALID_OPTION')
+  await fails(t, () => index.statsSync({ huge: true } as never), 'ERR_CHASSIS_INVALID_OPTION')
+  await index.close()
+})
+
 test('warm reads the file in and changes no answer', async (t) => {
   const path = place(t)
   const rows = clustered(3_000, 16, 3)

@@ -6,6 +6,7 @@ import { CHASSIS_ERROR_CODES, ChassisError, SearchResult, VectorIndex } from '..
 import type {
   ChassisErrorCode,
   CheckReport,
+  CompactReport,
   IdOf,
   OpenOptions,
   Payload,
@@ -35,6 +36,8 @@ export async function integers(path: string | URL): Promise<void> {
   same<Same<Awaited<ReturnType<typeof index.commit>>, number>>()
   same<Same<Awaited<ReturnType<typeof index.stats>>, Stats>>()
   same<Same<Awaited<ReturnType<typeof index.warm>>, WarmReport>>()
+  same<Same<Awaited<ReturnType<typeof index.compact>>, CompactReport>>()
+  index.compactSync({ threads: 2 }) satisfies CompactReport
   same<Same<Awaited<ReturnType<typeof index.check>>, CheckReport>>()
   const record = await index.get(id)
   same<Same<typeof record, StoredRecord<'integer', Payload> | undefined>>()

@@ -1,13 +1,13 @@
 /**
- * Builds an index in a child process and kills it with SIGKILL at random moments, again and again. After each kill the
- * file must open without recovery, hold the last acknowledged commit (or the one in flight), be clean under the full
- * check, give back the very rows, and take further inserts.
+ * Builds and compacts an index in a child process and kills it with SIGKILL at random moments, again and again. After
+ * each kill the file must open without recovery, hold the last acknowledged commit (or the one in flight), be clean under
+ * the full check, give back the very rows, and take further inserts.
  *
  *   node scripts/kill.mjs                     200 kills of a build of 100,000 rows
  *   CHASSIS_KILLS=10 CHASSIS_KILL_ROWS=5000 CHASSIS_KILL_SEED=7 node scripts/kill.mjs
  */
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -46,6 +46,7 @@ async function build(path, wait) {
     } else if (word === 'intent') seen.intent = Number(count)
     else if (word === 'acknowledged')
       Object.assign(seen, { acknowledged: Number(count), commit: Number(commit) })
+    else if (word === 'compacted') compactions++
     else seen.complete = true
   })
   const [[status, signal]] = await Promise.all([
@@ -92,11 +93,15 @@ async function inspect(path, { acknowledged, intent, opened }, known) {
 
 const folder = mkdtempSync(join(tmpdir(), 'chassis-kill-'))
 const first = seed
-let [known, files, done] = [0, 0, 0]
+let [known, files, done, compactions] = [0, 0, 0, 0]
+const halfMade = new Set()
 try {
   let path = join(folder, `${files}.chassis`)
   while (done < kills) {
     const life = await build(path, 5 + random() ** 2 * number('CHASSIS_KILL_WAIT_MS', 2_000))
+    for (const name of readdirSync(folder)) {
+      if (name.startsWith('.chassis-compact-')) halfMade.add(statSync(join(folder, name)).birthtimeMs)
+    }
     known = await inspect(path, life, known)
     if (life.killed) done++
     if (life.complete || known >= rows) {
@@ -107,7 +112,8 @@ try {
     if (done % 10 === 0 && life.killed) console.log(`${done} kills, ${known} rows in build ${files + 1}`)
   }
   console.log(
-    `${done} kills over ${files + 1} builds of ${rows} rows, seed ${first}: every file opened clean`,
+    `${done} kills over ${files + 1} builds of ${rows} rows, seed ${first}: every file opened clean; ` +
+      `${compactions} compactions, ${halfMade.size} killed ones left a half-made file`,
   )
 } catch (error) {
   console.error(`FAILED after ${done} kills, seed ${first}: ${error.message}`)

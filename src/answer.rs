@@ -1,6 +1,9 @@
 //! Core results as JavaScript values: copies that JavaScript owns, few objects per call.
 
-use chassis_core::{CheckReport, Hits, Id, IdType, Record, Stats, VectorIndex, WarmReport};
+use chassis_core::{
+    CheckReport, CodeStats, CompactReport, Hits, Id, IdType, Metric, RecallStats, Record, Stats, VectorIndex,
+    WarmReport,
+};
 use napi::Env;
 use napi::bindgen_prelude::{
     ArrayBuffer, BigInt, BigUint64ArraySlice, Either3, Float32ArraySlice, ToNapiValue, TypeName,
@@ -35,9 +38,11 @@ plain! {
     usize => f64, value => value as f64;
     Id => JsId, id => match id { Id::Integer(id) => integer(id), Id::String(text) => Either3::C(text) };
     VectorIndex => NativeIndex, index => NativeIndex::new(index);
+    Facts => NativeFacts, facts => NativeFacts::from(facts);
     Stats => NativeStats, stats => NativeStats::from(stats);
     WarmReport => NativeWarmReport, report => NativeWarmReport { bytes: report.bytes as f64 };
     CheckReport => NativeReport, report => NativeReport::from(report);
+    CompactReport => NativeCompactReport, report => NativeCompactReport::from(report);
 }
 
 /// The rule for integers of 64 bits: a number where a number is exact, else a bigint.
@@ -162,6 +167,28 @@ pub struct NativeWarmReport {
     pub bytes: f64,
 }
 
+/// What `compact` did.
+#[napi(object, object_from_js = false)]
+pub struct NativeCompactReport {
+    pub records: f64,
+    pub removed: f64,
+    pub bytes_before: f64,
+    pub bytes_after: f64,
+    pub commit: f64,
+}
+
+impl From<CompactReport> for NativeCompactReport {
+    fn from(report: CompactReport) -> Self {
+        NativeCompactReport {
+            records: report.records as f64,
+            removed: report.removed as f64,
+            bytes_before: report.bytes_before as f64,
+            bytes_after: report.bytes_after as f64,
+            commit: report.commit as f64,
+        }
+    }
+}
+
 /// What `check` found.
 #[napi(object, object_from_js = false)]
 pub struct NativeReport {
@@ -192,6 +219,88 @@ impl From<CheckReport> for NativeReport {
     }
 }
 
+/// What never changes about a handle.
+pub struct Facts {
+    dimensions: usize,
+    metric: Metric,
+    id_type: IdType,
+    read_only: bool,
+}
+
+impl Facts {
+    pub fn of(index: &VectorIndex) -> chassis_core::Result<Facts> {
+        Ok(Facts {
+            dimensions: index.dimensions()?,
+            metric: index.metric()?,
+            id_type: index.id_type()?,
+            read_only: index.is_read_only()?,
+        })
+    }
+}
+
+#[napi(object, object_from_js = false)]
+pub struct NativeFacts {
+    pub dimensions: f64,
+    #[napi(ts_type = "'l2' | 'ip' | 'cosine'")]
+    pub metric: String,
+    #[napi(ts_type = "'integer' | 'string'")]
+    pub id_type: String,
+    pub read_only: bool,
+}
+
+impl From<Facts> for NativeFacts {
+    fn from(facts: Facts) -> Self {
+        NativeFacts {
+            dimensions: facts.dimensions as f64,
+            metric: facts.metric.name().to_owned(),
+            id_type: facts.id_type.name().to_owned(),
+            read_only: facts.read_only,
+        }
+    }
+}
+
+/// The codes there are.
+#[napi(object, object_from_js = false)]
+pub struct NativeCodeStats {
+    pub generation: f64,
+    #[napi(ts_type = "('4bit' | '8bit')[]")]
+    pub kinds: Vec<String>,
+    pub components: f64,
+    pub projects: bool,
+    pub fitted_rows: f64,
+    pub index_rows: f64,
+    pub drift: f64,
+}
+
+impl From<CodeStats> for NativeCodeStats {
+    fn from(codes: CodeStats) -> Self {
+        NativeCodeStats {
+            generation: codes.generation as f64,
+            kinds: codes.kinds.iter().map(|kind| kind.name().to_owned()).collect(),
+            components: codes.components as f64,
+            projects: codes.projects,
+            fitted_rows: codes.fitted_rows as f64,
+            index_rows: codes.index_rows as f64,
+            drift: codes.drift as f64,
+        }
+    }
+}
+
+/// What searches with a recall go by.
+#[napi(object, object_from_js = false)]
+pub struct NativeRecallStats {
+    pub fitted_rows: f64,
+    pub highest: f64,
+}
+
+impl From<RecallStats> for NativeRecallStats {
+    fn from(recall: RecallStats) -> Self {
+        // The nearest double of a number of thousandths, which the float is not.
+        let highest = (recall.highest as f64 * 1000.0).round() / 1000.0;
+        NativeRecallStats { fitted_rows: recall.fitted_rows as f64, highest }
+    }
+}
+
 /// Facts and figures.
 #[napi(object, object_from_js = false)]
 pub struct NativeStats {
@@ -207,6 +316,8 @@ pub struct NativeStats {
     pub ef_construction: f64,
     #[napi(ts_type = "'auto' | 'none' | '8bit' | '4bit'")]
     pub quantization: String,
+    pub codes: Option<NativeCodeStats>,
+    pub recall: Option<NativeRecallStats>,
     pub model: String,
     #[napi(ts_type = "number | bigint")]
     pub user_version: JsId,
@@ -215,6 +326,7 @@ pub struct NativeStats {
     pub reclaimable_bytes: f64,
     pub heap_bytes: f64,
     pub mapped_bytes: f64,
+    pub huge_page_bytes: Option<f64>,
     pub kernel: String,
     pub recovered_previous_commit: bool,
     pub read_only: bool,
@@ -232,6 +344,8 @@ impl From<Stats> for NativeStats {
             m0: s.m0 as f64,
             ef_construction: s.ef_construction as f64,
             quantization: s.quantization.name().to_owned(),
+            codes: s.codes.map(NativeCodeStats::from),
+            recall: s.recall.map(NativeRecallStats::from),
             model: s.model,
             user_version: integer(s.user_version),
             commit: s.commit as f64,
@@ -239,6 +353,7 @@ impl From<Stats> for NativeStats {
             reclaimable_bytes: s.reclaimable_bytes as f64,
             heap_bytes: s.heap_bytes as f64,
             mapped_bytes: s.mapped_bytes as f64,
+            huge_page_bytes: s.huge_page_bytes.map(|bytes| bytes as f64),
             kernel: s.kernel.to_owned(),
             recovered_previous_commit: s.recovered_previous_commit,
             read_only: s.read_only,

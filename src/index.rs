@@ -9,15 +9,16 @@
 use std::cell::RefCell;
 
 use chassis_core::{
-    BatchOptions, CheckLevel, CheckReport, Error, ErrorKind, Hits, Id, Record, Result, Stats, VectorIndex,
-    WarmOptions, WarmReport,
+    BatchOptions, CheckLevel, CheckReport, CompactOptions, CompactReport, Error, ErrorKind, Hits, Id, Record,
+    Result, Stats, StatsOptions, VectorIndex, WarmOptions, WarmReport,
 };
 use napi::Env;
 use napi::bindgen_prelude::BigUint64ArraySlice;
 use napi_derive::napi;
 
 use crate::answer::{
-    Answer, BatchIds, Found, Include, NativeHits, NativeRecord, NativeReport, NativeStats, NativeWarmReport,
+    Answer, BatchIds, Facts, Found, Include, NativeCompactReport, NativeFacts, NativeHits, NativeRecord,
+    NativeReport, NativeStats, NativeWarmReport,
 };
 use crate::error;
 use crate::options::{self, JsId, JsIds, NativeOpenOptions, Payloads, whole};
@@ -94,6 +95,11 @@ impl NativeIndex {
     fn getting(&self, id: JsId) -> Rest<Option<Record>> {
         let index = self.index.clone();
         Box::new(move || index.get(&options::id(id)?))
+    }
+
+    fn counting(&self, huge_pages: Option<bool>) -> Rest<Stats> {
+        let index = self.index.clone();
+        Box::new(move || index.stats_with(&StatsOptions { huge_pages: huge_pages.unwrap_or(false) }))
     }
 
     fn checking(&self, level: Option<String>) -> Rest<CheckReport> {
@@ -420,6 +426,32 @@ impl NativeIndex {
         now(env, self.checking(level))
     }
 
+    #[napi(ts_return_type = "Promise<NativeCompactReport>")]
+    pub fn compact(
+        &self,
+        threads: Option<f64>,
+        cancel: Option<&CancelToken>,
+        #[napi(ts_arg_type = "((done: number, total: number) => void) | undefined | null")] progress: Option<
+            ProgressCallback,
+        >,
+    ) -> Async<CompactReport> {
+        let (index, flag) = (self.index.clone(), cancel.map(CancelToken::flag));
+        run(cancel, move || {
+            let progress = progress.map(throttled);
+            index.compact(&CompactOptions {
+                threads: threads.map(whole),
+                progress: progress.as_ref().map(|call| call as &(dyn Fn(usize, usize) + Sync)),
+                cancel: flag.as_deref(),
+            })
+        })
+    }
+
+    #[napi]
+    pub fn compact_sync(&self, env: &Env, threads: Option<f64>) -> napi::Result<NativeCompactReport> {
+        let options = CompactOptions { threads: threads.map(whole), ..CompactOptions::default() };
+        now(env, || self.index.compact(&options))
+    }
+
     #[napi(ts_return_type = "Promise<NativeWarmReport>")]
     pub fn warm(&self, cancel: Option<&CancelToken>) -> Async<WarmReport> {
         let (index, flag) = (self.index.clone(), cancel.map(CancelToken::flag));
@@ -432,13 +464,19 @@ impl NativeIndex {
     }
 
     #[napi(ts_return_type = "Promise<NativeStats>")]
-    pub fn stats(&self, cancel: Option<&CancelToken>) -> Async<Stats> {
-        run(cancel, self.plain(VectorIndex::stats))
+    pub fn stats(&self, huge_pages: Option<bool>, cancel: Option<&CancelToken>) -> Async<Stats> {
+        run(cancel, self.counting(huge_pages))
     }
 
     #[napi]
-    pub fn stats_sync(&self, env: &Env) -> napi::Result<NativeStats> {
-        now(env, self.plain(VectorIndex::stats))
+    pub fn stats_sync(&self, env: &Env, huge_pages: Option<bool>) -> napi::Result<NativeStats> {
+        now(env, self.counting(huge_pages))
+    }
+
+    /// What never changes; costs nothing.
+    #[napi]
+    pub fn facts(&self, env: &Env) -> napi::Result<NativeFacts> {
+        now(env, self.plain(Facts::of))
     }
 
     #[napi(ts_return_type = "number | bigint")]

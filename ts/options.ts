@@ -10,10 +10,12 @@ import type {
   CallOptions,
   CheckLevel,
   CheckOptions,
+  CompactOptions,
   IdType,
   Include,
   OpenOptions,
   SearchBatchOptions,
+  StatsOptions,
 } from './types.js'
 
 /** Refuses a name that would be ignored in silence, such as a misspelled one. */
@@ -213,11 +215,26 @@ const ADD_BATCH = new Set(['ids', 'payloads', 'threads', 'onProgress', 'signal']
 export function batchOptions<T extends IdType>(options: AddBatchOptions<T> | undefined): AddBatchOptions<T> {
   const o = toObject(options)
   checkNames(o, ADD_BATCH)
-  const { ids, payloads, onProgress } = o
+  const { ids, payloads } = o
+  return { ids, payloads, ...long(o) }
+}
+
+const COMPACT = new Set(['threads', 'onProgress', 'signal'])
+
+/** Checks the options of a compaction. */
+export function compactOptions(options: CompactOptions | undefined): CompactOptions {
+  const o = toObject(options)
+  checkNames(o, COMPACT)
+  return long(o)
+}
+
+/** What every call that takes long can be told. */
+function long(o: CompactOptions): CompactOptions {
+  const { onProgress } = o
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw invalid(`onProgress must be a function, not ${describe(onProgress)}`)
   }
-  return { ids, payloads, onProgress, threads: threads(o.threads), signal: signalOf(o as CallOptions) }
+  return { onProgress, threads: threads(o.threads), signal: signalOf(o as CallOptions) }
 }
 
 const CHECK = new Set(['level', 'signal'])
@@ -227,6 +244,15 @@ export function checkOptions(options: CheckOptions | undefined): CheckOptions {
   const o = toObject(options)
   checkNames(o, CHECK)
   return { level: text('level', o.level) as CheckLevel | undefined, signal: signalOf(o as CallOptions) }
+}
+
+const STATS = new Set(['hugePages', 'signal'])
+
+/** Checks the options of `stats`. */
+export function statsOptions(options: StatsOptions | undefined): StatsOptions {
+  const o = toObject(options)
+  checkNames(o, STATS)
+  return { hugePages: flag('hugePages', o.hugePages), signal: signalOf(o as CallOptions) }
 }
 
 /** The error for an option of the wrong type. */

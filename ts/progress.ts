@@ -6,13 +6,13 @@ import type { CancelToken } from './native.js'
 /** Hands ticks on: none after the end, exactly one at the end, and what the callback throws cancels the work. */
 export class Progress {
   readonly #callback: (done: number, total: number) => void
-  readonly #total: number
+  #total: number
   #last = -1
   #ended = false
   /** What the callback threw, once it did. */
   thrown: { value: unknown } | undefined
 
-  constructor(callback: (done: number, total: number) => void, total: number) {
+  constructor(callback: (done: number, total: number) => void, total = 0) {
     this.#callback = callback
     this.#total = total
   }
@@ -31,9 +31,14 @@ export class Progress {
     }
   }
 
-  /** The last tick. The rows are in by now, so what the callback throws here or threw too late is no failure of the call. */
-  end(): void {
+  /**
+   * The last tick. The work is done by now, so what the callback throws here or threw too late is no failure of the call.
+   *
+   * @param total - How much it was, when that was not known before.
+   */
+  end(total = this.#total): void {
     this.#ended = true
+    this.#total = total
     if (this.thrown !== undefined) throwLater(this.thrown.value)
     else if (this.#last !== this.#total) {
       try {

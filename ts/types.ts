@@ -185,7 +185,10 @@ export type CheckLevel =
   | 'meta'
   /** Every checksum and the account of every block. Reads the whole file. */
   | 'pages'
-  /** Ids, records and the graph: degrees, levels, self edges, reachability of every record. */
+  /**
+   * Ids, records, the graph (degrees, levels, self edges, reachability of every record) and each code against its
+   * vector.
+   */
   | 'full'
 
 /** Options of {@link VectorIndex.checkSync}. */
@@ -219,10 +222,83 @@ export interface CheckReport {
   blocks: number
 }
 
+/** Options of {@link VectorIndex.compactSync}. */
+export interface CompactSyncOptions {
+  /** Threads that build, at least 1. Default: all cores. The file's bytes do not depend on it. */
+  threads?: number | undefined
+}
+
+/** Options of {@link VectorIndex.compact}. */
+export interface CompactOptions extends CompactSyncOptions, CallOptions {
+  /**
+   * Called with records done and records in all, at most ten times a second and once at the end. A record is half done
+   * when it is linked; copying comes before the first call. If it throws, the compaction is cancelled and the call
+   * rejects with what it threw.
+   */
+  onProgress?: ((done: number, total: number) => void) | undefined
+}
+
+/** What {@link VectorIndex.compact} did. */
+export interface CompactReport {
+  /** Records, all of which are in the new file. */
+  records: number
+  /** Tombstones that are not. */
+  removed: number
+  /** Length of the old file. */
+  bytesBefore: number
+  /** Length of the new file. */
+  bytesAfter: number
+  /** Number of the new file's commit, greater than any before. */
+  commit: number
+}
+
 /** What {@link VectorIndex.warm} did. */
 export interface WarmReport {
   /** Bytes read from the file, or from the system's cache of it. */
   bytes: number
+}
+
+/** Options of {@link VectorIndex.statsSync}. */
+export interface StatsSyncOptions {
+  /**
+   * Also give {@link Stats.hugePageBytes}. The kernel looks at all memory of the process for it, which takes 1 to 20
+   * milliseconds. Default `false`.
+   */
+  hugePages?: boolean | undefined
+}
+
+/** Options of {@link VectorIndex.stats}. */
+export interface StatsOptions extends StatsSyncOptions, CallOptions {}
+
+/** The codes that searches walk over, and how well they still fit. */
+export interface CodeStats {
+  /** Which of their models this is, counted from 1: a new one is fitted as the index grows. */
+  generation: number
+  /** Kinds of records: walks run over the first. */
+  kinds: ('4bit' | '8bit')[]
+  /** Components of a 4-bit record; 0 when there are none. */
+  components: number
+  /** Whether these are fewer than the dimensions: a projection on where the vectors spread most. */
+  projects: boolean
+  /** Records the model was fitted on. */
+  fittedRows: number
+  /** Records the index had then, deleted ones among them. */
+  indexRows: number
+  /**
+   * How much worse the codes tell distances of records added since: the error of estimated distances, in proportion
+   * to the distances of near neighbors, over that of records before the fit, minus 1. About 0 (also a little below)
+   * for more of the same, 1 for twice the error. Above 1 expect to lose recall among the newer records, a point or
+   * more at equal `efSearch`: `compact()` fits them again. 0 when fewer than 64 records came since.
+   */
+  drift: number
+}
+
+/** What searches with a `recall` go by. */
+export interface RecallStats {
+  /** Records the index had when it was fitted, deleted ones among them. */
+  fittedRows: number
+  /** The highest recall that it promises for up to 10 results. */
+  highest: number
 }
 
 /** Facts and figures of an index. */
@@ -245,6 +321,10 @@ export interface Stats {
   efConstruction: number
   /** The codes asked for at creation. */
   quantization: Quantization
+  /** The codes there are; absent before 2,048 records, and where none are made. */
+  codes?: CodeStats
+  /** What searches with a `recall` go by; absent before the first commit with 2,048 records. */
+  recall?: RecallStats
   /** The model stamp, empty when none was given. */
   model: string
   /** The caller's own version number, committed with the data. */
@@ -259,6 +339,11 @@ export interface Stats {
   heapBytes: number
   /** Bytes of address space mapped; the operating system gives and takes the memory behind them. */
   mappedBytes: number
+  /**
+   * Bytes of those that Linux serves by pages of 2 MiB now, 0 on other systems; present when asked for by
+   * {@link StatsSyncOptions.hugePages}.
+   */
+  hugePageBytes?: number
   /** The distance kernel in use: `avx2`, `neon` or `scalar`. */
   kernel: string
   /** Whether the newest commit was unreadable at open and the one before it was used. */

@@ -7,7 +7,16 @@ import { ChassisError } from './errors.js'
 import { checkId, packIds, unpackIds } from './ids.js'
 import { native } from './native.js'
 import type { CancelToken, NativeHits, NativeIndex } from './native.js'
-import { batchOptions, checkOptions, openOptions, searchOptions, signalOnly, toPath } from './options.js'
+import {
+  batchOptions,
+  checkOptions,
+  compactOptions,
+  openOptions,
+  searchOptions,
+  signalOnly,
+  statsOptions,
+  toPath,
+} from './options.js'
 import { decodePayload, packPayloads } from './payload.js'
 import { Progress } from './progress.js'
 import { toRecord, toReport, toStored, toVersion } from './records.js'
@@ -70,12 +79,12 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
         'use VectorIndex.open(path) instead of new VectorIndex()',
       )
     }
-    const stats = sync(() => index.statsSync())
+    const facts = sync(() => index.facts())
     this.path = path
-    this.dimensions = stats.dimensions
-    this.metric = stats.metric
-    this.idType = stats.idType as T
-    this.readOnly = stats.readOnly
+    this.dimensions = facts.dimensions
+    this.metric = facts.metric
+    this.idType = facts.idType as T
+    this.readOnly = facts.readOnly
     this.#native = index
   }
 
@@ -189,12 +198,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
         progress?.ticker(cancel),
       )
     }
-    let added: BigUint64Array
-    try {
-      added = await this.#calls.write(o.signal, start)
-    } catch (error) {
-      throw progress?.thrown === undefined ? error : progress.thrown.value
-    }
+    const added = await watched(progress, this.#calls.write(o.signal, start))
     progress?.end()
     return this.#batchIds(ids, added)
   }
@@ -384,10 +388,11 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
   }
 
   /**
-   * Moves a reader to the newest commit of the file and says whether there was a newer one. A writer always sees its
-   * own state.
+   * Moves a reader to the newest commit, in a new file if the index was compacted or replaced, and says whether there
+   * was a newer one. A writer always sees its own state. A reader that never refreshes answers from what it opened.
    *
-   * @throws `ERR_CHASSIS_SUPERSEDED` (the file was replaced: reopen), `…_CORRUPT`, `…_IO`, `…_CLOSED`.
+   * @throws `ERR_CHASSIS_SUPERSEDED` (an index with other options is under the name now: reopen), `…_NOT_FOUND`,
+   * `…_CORRUPT`, `…_IO`, `…_CLOSED`.
    */
   async refresh(options?: t.CallOptions): Promise<boolean> {
     const [index, signal] = [this.#open(), signalOnly(options)]
@@ -418,6 +423,38 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
   }
 
   /**
+   * Builds the index anew from its records in a second file, which then takes the place of the first: gives back the
+   * space of deleted records, makes the graph that one batch of all records would, and fits codes and recall to them.
+   *
+   * Ids, payloads, vectors to the bit, options, `userVersion` and the next id to assign stay. Changes that are not
+   * committed are committed first, and stay so whatever comes of the rest. It takes the time of a build and, until it
+   * ends, the disk space of a second file. Searches go on; other writes of this index wait. Readers in other processes
+   * keep the old file until they {@link refresh}. A crash leaves one of the two files, whole.
+   *
+   * @throws `ERR_CHASSIS_READ_ONLY`, `…_CORRUPT`, `…_DISK_FULL`, `…_PERMISSION_DENIED`, `…_IO`, `…_SUPERSEDED`,
+   * `…_UNSUPPORTED_VERSION`, and what `signal` was aborted with: the index is as it was.
+   * `…_COMMIT_INDETERMINATE`: the new file is in place, but may be gone after a power cut; reopen before writing.
+   * `…_CLOSED`.
+   */
+  async compact(options?: t.CompactOptions): Promise<t.CompactReport> {
+    const [index, { threads, onProgress, signal }] = [this.#open(), compactOptions(options)]
+    const progress = onProgress && new Progress(onProgress)
+    const start = (token?: CancelToken): Promise<t.CompactReport> => {
+      const cancel = token ?? new native.CancelToken()
+      return index.compact(threads, cancel, progress?.ticker(cancel))
+    }
+    const report = await watched(progress, this.#calls.write(signal, start))
+    progress?.end(report.records)
+    return report
+  }
+
+  /** {@link compact}, blocking. */
+  compactSync(options?: t.CompactSyncOptions): t.CompactReport {
+    const [index, { threads }] = [this.#open(), compactOptions(options)]
+    return sync(() => index.compactSync(threads))
+  }
+
+  /**
    * Reads in what a search needs, so that the first searches do not wait for the disk: the graph, node records and
    * codes; the vectors last, and only when the whole file fits in half of the memory. Where it does not, only what
    * has room is read, the busiest first, and searches are faster for as long as it stays. What is read is verified.
@@ -436,16 +473,22 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     return sync(() => index.warmSync())
   }
 
-  /** Facts and figures. Cheap. */
-  async stats(options?: t.CallOptions): Promise<t.Stats> {
-    const [index, signal] = [this.#open(), signalOnly(options)]
-    return this.#calls.read(signal, (c) => index.stats(c))
+  /**
+   * Facts and figures. Cheap: some 10 microseconds. In an index with codes the first call takes some milliseconds, and
+   * so does one after the records added since the codes were fitted have grown by an eighth, to measure
+   * {@link t.CodeStats.drift}; tenths of a second where what it reads has to come from the disk.
+   *
+   * @throws `ERR_CHASSIS_CORRUPT`, `…_IO`, `…_CLOSED`.
+   */
+  async stats(options?: t.StatsOptions): Promise<t.Stats> {
+    const [index, { hugePages, signal }] = [this.#open(), statsOptions(options)]
+    return this.#calls.read(signal, (c) => index.stats(hugePages, c))
   }
 
   /** {@link stats}, blocking. */
-  statsSync(): t.Stats {
-    const index = this.#open()
-    return sync(() => index.statsSync())
+  statsSync(options?: t.StatsSyncOptions): t.Stats {
+    const [index, { hugePages }] = [this.#open(), statsOptions(options)]
+    return sync(() => index.statsSync(hugePages))
   }
 
   /**
@@ -505,5 +548,14 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     const vectors = flat === undefined ? undefined : Array.from({ length: count }, row)
     const payloads = stored?.map((bytes) => (bytes == null ? undefined : decodePayload(bytes)))
     return new SearchResult<T, I>(this.metric, ids as Id<T>[], distances, vectors, payloads)
+  }
+}
+
+/** What a progress callback threw is why its work was cancelled. */
+async function watched<V>(progress: Progress | undefined, work: Promise<V>): Promise<V> {
+  try {
+    return await work
+  } catch (error) {
+    throw progress?.thrown === undefined ? error : progress.thrown.value
   }
 }

@@ -26,6 +26,11 @@ export const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./stats.js')).stats,
   },
   {
+    name: 'compact',
+    summary: 'give back the space of deleted records and build the graph anew',
+    load: async () => (await import('./compact.js')).compact,
+  },
+  {
     name: 'verify',
     summary: 'look for damage',
     load: async () => (await import('./verify.js')).verify,

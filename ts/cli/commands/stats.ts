@@ -2,6 +2,7 @@
  * `chassis stats`: what an index is and how large it is. Opens it for reading only.
  */
 import { VectorIndex } from '../../index.js'
+import type { Stats } from '../../index.js'
 import type { Command } from '../command.js'
 import { bytes, grouped, pairs } from '../format.js'
 
@@ -29,6 +30,9 @@ export const stats: Command = {
         ['model', facts.model === '' ? '-' : facts.model],
         ['graph', `m ${facts.m}, m0 ${facts.m0}, efConstruction ${facts.efConstruction}`],
         ['quantization', facts.quantization],
+        ['codes', codes(facts)],
+        ['drift', facts.codes === undefined ? '-' : facts.codes.drift.toFixed(2)],
+        ['recall', recall(facts)],
         ['user version', String(facts.userVersion)],
         ['commit', String(facts.commit)],
         ['file', `${bytes(facts.fileBytes)} (${grouped(facts.fileBytes)} bytes)`],
@@ -42,4 +46,16 @@ export const stats: Command = {
       ]),
     )
   },
+}
+
+function codes({ codes }: Stats): string {
+  if (codes === undefined) return '-'
+  const { kinds, components, projects, indexRows } = codes
+  const width = projects ? ` (${components} components)` : ''
+  return `${kinds.join(', ')}${width}, fitted at ${grouped(indexRows)} vectors`
+}
+
+function recall({ recall }: Stats): string {
+  if (recall === undefined) return '-'
+  return `up to ${recall.highest}, fitted at ${grouped(recall.fittedRows)} vectors`
 }

@@ -45,7 +45,7 @@ export const verify: Command = {
   positionals: [{ name: 'INDEX' }],
   options: {
     quick: { type: 'boolean', help: 'header, commit records and tables only: milliseconds' },
-    deep: { type: 'boolean', help: 'also ids, records and the graph: every record must be reachable' },
+    deep: { type: 'boolean', help: 'also ids, records, codes and the graph: every record must be reachable' },
   },
   notes: [
     'Without --quick or --deep every checksum is verified, which reads the whole file once.',

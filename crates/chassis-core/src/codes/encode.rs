@@ -1,12 +1,16 @@
 //! A vector as its records.
 
 use crate::codes::{Codec, Geometry, largest, project};
-use crate::format::derived::codes::{Bits, Factors, ZERO_4, ZERO_8};
+use crate::format::derived::codes::{Bits, Codes, Factors, ZERO_4, ZERO_8};
 use crate::kernels::Lanes;
 
 /// Where the grid of 4 bits ends, in standard deviations of the components; the best of these is taken. Real and
 /// rotated components are close to a bell curve, for which 2.6 is best; the others are for those that are not.
 const CLIPS: [f32; 7] = [1.9, 2.2, 2.5, 2.8, 3.1, 3.5, 4.0];
+
+/// What the kernels of two machines may differ by, in proportion. One code in a record of 240 off by one differs by
+/// a hundred times as much.
+const ROUNDING: f32 = 1e-5;
 
 /// Memory of the encoder, kept between rows.
 #[derive(Default)]
@@ -14,6 +18,7 @@ pub struct EncodeScratch {
     centered: Vec<f32>,
     parts: Vec<f32>,
     codes: Vec<u8>,
+    record: Vec<u8>,
 }
 
 impl Codec {
@@ -27,7 +32,7 @@ impl Codec {
         scratch: &mut EncodeScratch,
         record: &mut [u8],
     ) {
-        let EncodeScratch { centered, parts, codes } = scratch;
+        let EncodeScratch { centered, parts, codes, .. } = scratch;
         self.center(lanes, vector, false, centered);
         let bias = match self.geometry {
             Geometry::Inner => 0.0,
@@ -43,6 +48,62 @@ impl Codec {
         let fits = self.layout(bits).encode(codes, Factors { a, bias }, record);
         debug_assert!(fits, "a record of {} bytes for {} codes", record.len(), codes.len());
     }
+
+    /// Whether a record is that of a vector: byte for byte, or as good but for rounding. Plain kernels round otherwise
+    /// than those with vector instructions; a code on the edge, or the choice between two grids, may go the other way.
+    #[inline(always)]
+    pub fn agrees<L: Lanes>(
+        &self,
+        lanes: L,
+        vector: &[f32],
+        bits: Bits,
+        scratch: &mut EncodeScratch,
+        record: &[u8],
+    ) -> bool {
+        let layout = self.layout(bits);
+        let mut own = std::mem::take(&mut scratch.record);
+        own.resize(layout.stride as usize, 0);
+        self.encode(lanes, vector, bits, scratch, &mut own);
+        let values = if bits == Bits::Four { &scratch.parts } else { &scratch.centered };
+        let agrees = own == record || is_as_good(&layout, values, lanes.dot(vector, vector), &own, record);
+        scratch.record = own;
+        agrees
+    }
+}
+
+/// Whether a record stands for the values as well as `own` does. `whole` is the squared length of the vector, which
+/// bounds what rounding makes of a difference.
+fn is_as_good(layout: &Codes, values: &[f32], whole: f32, own: &[u8], record: &[u8]) -> bool {
+    let (Some(wanted), Some(found)) = (layout.factors(own), layout.factors(record)) else { return false };
+    let zero = if layout.bits == Bits::Four { ZERO_4 } else { ZERO_8 };
+    let mut codes: Vec<u8> = Vec::with_capacity(values.len());
+    codes.extend((0..values.len()).filter_map(|i| layout.code(record, i)));
+    let mut rebuilt = vec![0u8; own.len()];
+    // What is neither a code nor a factor is zero.
+    if !layout.encode(&codes, found, &mut rebuilt) || rebuilt != record {
+        return false;
+    }
+    let fit = |of: &[u8]| {
+        let (mut along, mut length) = (0.0f64, 0.0f64);
+        for (i, value) in values.iter().enumerate() {
+            let u = f64::from(f32::from(layout.code(of, i).unwrap_or(0)) - zero);
+            (along, length) = (along + f64::from(*value) * u, length + u * u);
+        }
+        (along, if length > 0.0 { along * along / length } else { 0.0 })
+    };
+    let energy: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+    let (rounding, noise) = (f64::from(ROUNDING), f64::from(whole) * 1e-10);
+    let ((_, best), (along, quality)) = (fit(own), fit(record));
+    let near = |found: f64, wanted: f64| (found - wanted).abs() <= rounding * wanted.abs() + noise;
+    // Of what is nothing but rounding any record is as good, if it does not pretend to more.
+    let length = if found.a == 0.0 {
+        wanted.a == 0.0 || energy <= noise
+    } else {
+        near(f64::from(found.a) * along, energy)
+    };
+    near(f64::from(found.bias), f64::from(wanted.bias))
+        && length
+        && quality >= best * (1.0 - rounding) - noise
 }
 
 impl EncodeScratch {

@@ -7,7 +7,7 @@
 
 use crate::codes::subspace::{leading_rows, random_rows};
 use crate::codes::{Codec, Geometry, largest, project};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::derived::codes::Bits;
 use crate::format::derived::model::{ModelHeader, ModelKind};
 use crate::kernels::{Lanes, WithLanes, dispatch};
@@ -23,8 +23,8 @@ const MAX_PROJECTED: usize = 4_096;
 /// Share of the spread that 4-bit codes have to keep: between what was seen to be enough for a recall of 0.99 (0.80)
 /// and what was seen not to be (0.62), both on vectors of 1,536 dimensions.
 const LEAST_KEPT: f64 = 0.70;
-/// One row in so many is kept for the measurement.
-const HELD_OUT: usize = 8;
+/// One row of a sample in so many, from the first on, is kept for the measurement: the matrix is not fitted to it.
+pub const HELD_OUT: usize = 8;
 /// Seed of rotations: any will do, and the same one makes the same file.
 const SEED: u64 = 0x5eed;
 
@@ -33,25 +33,39 @@ pub fn sample_rows(dimensions: usize) -> usize {
     (SAMPLE_VALUES / dimensions.max(1)).clamp(1_024, SAMPLE)
 }
 
-/// Fits a model. `sample` holds rows back to back; `first` is what walks should run over (8-bit codes need no
-/// matrix); `generation` counts the models of an index, from 1. `None` when
-/// these rows cannot have codes: their values are too large to calculate with.
+/// Rows to fit a model on.
+#[derive(Clone, Copy)]
+pub struct Sample<'a> {
+    /// The rows, back to back.
+    pub rows: &'a [f32],
+    /// Values of a row.
+    pub dimensions: usize,
+    /// How many rows they were drawn from.
+    pub of: usize,
+}
+
+/// Fits a model. `first` is what walks should run over (8-bit codes need no matrix); `generation` counts the models
+/// of an index, from 1. `None` when these rows cannot have codes: their values are too large to calculate with.
+/// `go_on` is asked every millisecond or so.
+///
+/// # Errors
+/// `Cancelled` when it says no.
 pub fn fit(
     geometry: Geometry,
-    sample: &[f32],
-    dimensions: usize,
+    sample: Sample<'_>,
     first: Bits,
     generation: u32,
+    go_on: &dyn Fn() -> bool,
 ) -> Result<Option<Codec>> {
-    dispatch(Fit { geometry, sample, dimensions, first, generation })
+    dispatch(Fit { geometry, sample, first, generation, go_on })
 }
 
 struct Fit<'a> {
     geometry: Geometry,
-    sample: &'a [f32],
-    dimensions: usize,
+    sample: Sample<'a>,
     first: Bits,
     generation: u32,
+    go_on: &'a dyn Fn() -> bool,
 }
 
 impl WithLanes for Fit<'_> {
@@ -59,7 +73,8 @@ impl WithLanes for Fit<'_> {
 
     #[inline(always)]
     fn call<L: Lanes>(self, lanes: L) -> Self::Output {
-        let Fit { geometry, sample, dimensions, first, generation } = self;
+        let Fit { geometry, sample: Sample { rows: sample, dimensions, of }, first, generation, go_on } =
+            self;
         let mut rows = sample.to_vec();
         if geometry == Geometry::Unit {
             for row in rows.chunks_exact_mut(dimensions) {
@@ -74,9 +89,11 @@ impl WithLanes for Fit<'_> {
             return Ok(None);
         }
         let matrix = match first {
-            Bits::Four => matrix(lanes, rows, largest, dimensions),
-            Bits::Eight => Vec::new(),
+            Bits::Four => matrix(lanes, rows, largest, dimensions, go_on),
+            Bits::Eight => Some(Vec::new()),
         };
+        let matrix =
+            matrix.ok_or_else(|| Error::new(ErrorKind::Cancelled, "cancelled while codes were fitted"))?;
         let kind = if matrix.is_empty() { ModelKind::Mean } else { ModelKind::Principal };
         let header = ModelHeader {
             kind,
@@ -84,6 +101,7 @@ impl WithLanes for Fit<'_> {
             components: (matrix.len() / dimensions) as u32,
             generation,
             fitted_rows: (sample.len() / dimensions) as u64,
+            index_rows: of as u64,
             seed: SEED,
         };
         Codec::new(geometry, header, mean, matrix).map(Some)
@@ -104,14 +122,20 @@ fn center(rows: &mut [f32], dimensions: usize) -> Vec<f32> {
     mean
 }
 
-/// The matrix for centered rows; empty when too little would be kept.
+/// The matrix for centered rows; empty when too little would be kept, none when told to stop.
 #[inline(always)]
-fn matrix<L: Lanes>(lanes: L, mut rows: Vec<f32>, largest: f32, dimensions: usize) -> Vec<f32> {
+fn matrix<L: Lanes>(
+    lanes: L,
+    mut rows: Vec<f32>,
+    largest: f32,
+    dimensions: usize,
+    go_on: &dyn Fn() -> bool,
+) -> Option<Vec<f32>> {
     if dimensions <= MAX_COMPONENTS {
-        return random_rows(lanes, dimensions, dimensions, SEED);
+        return Some(random_rows(lanes, dimensions, dimensions, SEED));
     }
     if dimensions > MAX_PROJECTED {
-        return Vec::new();
+        return Some(Vec::new());
     }
     if largest > 0.0 {
         rows.iter_mut().for_each(|value| *value /= largest);
@@ -120,9 +144,9 @@ fn matrix<L: Lanes>(lanes: L, mut rows: Vec<f32>, largest: f32, dimensions: usiz
     for (i, row) in rows.chunks_exact(dimensions).enumerate() {
         if i % HELD_OUT == 0 { &mut held_out } else { &mut seen }.extend_from_slice(row);
     }
-    let leading = leading_rows(lanes, &seen, MAX_COMPONENTS, dimensions, SEED);
+    let leading = leading_rows(lanes, &seen, MAX_COMPONENTS, dimensions, SEED, go_on)?;
     if kept(lanes, &leading, &held_out, dimensions) < LEAST_KEPT {
-        return Vec::new();
+        return Some(Vec::new());
     }
     // Each row of the rotation mixes the components; what each code then sees is spread alike.
     let rotation = random_rows(lanes, MAX_COMPONENTS, MAX_COMPONENTS, SEED);
@@ -132,7 +156,7 @@ fn matrix<L: Lanes>(lanes: L, mut rows: Vec<f32>, largest: f32, dimensions: usiz
             mixed.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
         }
     }
-    out
+    Some(out)
 }
 
 /// Share of the squared lengths of rows that a projection keeps.

@@ -45,7 +45,7 @@ use crate::format::derived::model::{Model, ModelHeader, ModelKind, encode as enc
 use crate::kernels::Lanes;
 
 pub use encode::EncodeScratch;
-pub use fit::{fit, sample_rows};
+pub use fit::{HELD_OUT, Sample, fit, sample_rows};
 pub use query::Prepared;
 
 /// How the vectors are compared.

@@ -40,7 +40,7 @@ pub(super) fn random_rows<L: Lanes>(lanes: L, rows: usize, dimensions: usize, se
 }
 
 /// `rows` orthonormal rows that span nearly as much of the spread as any can. `sample` holds centered rows of
-/// `dimensions` values, none larger than 1.
+/// `dimensions` values, none larger than 1. None when `go_on`, asked for every row of a matrix, says no.
 #[inline(always)]
 pub(super) fn leading_rows<L: Lanes>(
     lanes: L,
@@ -48,23 +48,32 @@ pub(super) fn leading_rows<L: Lanes>(
     rows: usize,
     dimensions: usize,
     seed: u64,
-) -> Vec<f32> {
-    let covariance = covariance(lanes, sample, dimensions);
+    go_on: &dyn Fn() -> bool,
+) -> Option<Vec<f32>> {
+    let covariance = covariance(lanes, sample, dimensions, go_on)?;
     let mut block = random_rows(lanes, rows, dimensions, seed);
     let mut product = Vec::new();
     for _ in 0..STEPS {
         for row in block.chunks_exact_mut(dimensions) {
+            if !go_on() {
+                return None;
+            }
             project(lanes, &covariance, row, &mut product);
             row.copy_from_slice(&product);
         }
         orthonormalize(lanes, &mut block, dimensions, seed);
     }
-    block
+    Some(block)
 }
 
 /// Sums of products of each two components: `dimensions` rows of as many values.
 #[inline(always)]
-fn covariance<L: Lanes>(lanes: L, sample: &[f32], dimensions: usize) -> Vec<f32> {
+fn covariance<L: Lanes>(
+    lanes: L,
+    sample: &[f32],
+    dimensions: usize,
+    go_on: &dyn Fn() -> bool,
+) -> Option<Vec<f32>> {
     let count = sample.len() / dimensions;
     // A component of all rows lies together, so that a sum of products is one call.
     let mut columns = vec![0.0f32; sample.len()];
@@ -75,13 +84,16 @@ fn covariance<L: Lanes>(lanes: L, sample: &[f32], dimensions: usize) -> Vec<f32>
     }
     let (mut out, mut products) = (vec![0.0f32; dimensions * dimensions], Vec::new());
     for j in 0..dimensions {
+        if !go_on() {
+            return None;
+        }
         project(lanes, &columns[j * count..], &columns[j * count..][..count], &mut products);
         for (i, product) in products.iter().enumerate() {
             out[j * dimensions + j + i] = *product;
             out[(j + i) * dimensions + j] = *product;
         }
     }
-    out
+    Some(out)
 }
 
 /// Makes rows orthonormal, first to last (Gram and Schmidt, twice, which keeps what rounding would lose). A row in
@@ -216,7 +228,7 @@ mod tests {
                         sample.push(spread + random.bell() * 0.000_5);
                     }
                 }
-                let leading = leading_rows(lanes, &sample, 5, 64, 2);
+                let leading = leading_rows(lanes, &sample, 5, 64, 2, &|| true).expect("nobody stops it");
                 assert_orthonormal(&leading, 64);
                 for direction in basis.chunks(64) {
                     let inside: f64 = leading.chunks(64).map(|row| dot(row, direction).powi(2)).sum();

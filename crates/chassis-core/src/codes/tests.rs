@@ -75,7 +75,9 @@ impl WithLanes for Estimate<'_> {
 }
 
 fn fitted(geometry: Geometry, sample: &[f32], dimensions: usize, four: bool) -> Codec {
-    fit(geometry, sample, dimensions, if four { Bits::Four } else { Bits::Eight }, 1).unwrap().expect("codes")
+    let sample = Sample { rows: sample, dimensions, of: sample.len() / dimensions };
+    let first = if four { Bits::Four } else { Bits::Eight };
+    fit(geometry, sample, first, 1, &|| true).unwrap().expect("codes")
 }
 
 /// Mean and spread of the errors of estimates, as shares of the spread of the true distances.
@@ -165,8 +167,11 @@ fn rows_without_spread_and_rows_too_large() {
         assert!(estimates.iter().all(|d| d.abs() < 1e-6), "{estimates:?}");
     }
     let large: Vec<f32> = (0..300).map(|i| 1e30 * (i % 7) as f32).collect();
-    assert!(fit(Geometry::Euclidean, &large, 3, Bits::Four, 1).unwrap().is_none());
-    let direction_only = fit(Geometry::Unit, &large[1..], 13, Bits::Four, 1).unwrap();
+    let of_large = |geometry, rows, dimensions| {
+        fit(geometry, Sample { rows, dimensions, of: 0 }, Bits::Four, 1, &|| true).unwrap()
+    };
+    assert!(of_large(Geometry::Euclidean, &large, 3).is_none());
+    let direction_only = of_large(Geometry::Unit, &large[1..], 13);
     assert!(direction_only.is_none() || direction_only.unwrap().header().dimensions == 13);
     // A row far outside what the model was fitted on: any estimate but no panic.
     let codec = fitted(Geometry::Euclidean, &rows(300, 10, 3, 1), 10, true);

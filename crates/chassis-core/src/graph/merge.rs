@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::select_neighbors::select_neighbors;
 use super::walk::finite;
 use super::work::{BuildScratch, Job, sort_candidates};
-use super::{LinkWriter, NONE, Neighbor, NodeId, Params, Point, Space};
+use super::{LinkWriter, NONE, Neighbor, NodeId, Params, Point, Space, nodes_of};
 
 /// Layer, target, source: the target joins the source.
 pub(super) type Edge = (u8, NodeId, NodeId);
@@ -125,16 +125,21 @@ pub(super) fn score_list<P: Point>(point: &P, node: NodeId, list: &[NodeId], out
 #[inline(always)]
 pub(super) fn measure<P: Point>(point: &P, node: NodeId, candidates: &mut [Neighbor]) {
     let ahead = point.lookahead();
-    candidates.iter().take(ahead).for_each(|n| point.prefetch(n.node));
+    for candidate in candidates.iter().take(ahead) {
+        point.prefetch(candidate.node);
+    }
     let len = candidates.len();
     let mut at = 0;
     while at < len {
         let next = (at + ahead).min(len)..(at + ahead + 4).min(len);
-        candidates[next].iter().for_each(|n| point.prefetch(n.node));
+        for candidate in &candidates[next] {
+            point.prefetch(candidate.node);
+        }
         let four = &mut candidates[at..(at + 4).min(len)];
-        let id = |i: usize| four[i.min(four.len() - 1)].node;
-        let distances = point.distance4([id(0), id(1), id(2), id(3)]);
-        four.iter_mut().zip(distances).for_each(|(n, d)| n.distance = finite(d));
+        let distances = point.distance4(nodes_of(four));
+        for (candidate, distance) in four.iter_mut().zip(distances) {
+            candidate.distance = finite(distance);
+        }
         at += 4;
     }
     sort_candidates(node, candidates);

@@ -61,7 +61,7 @@ pub use check::{Problem, check};
 pub use fill::fill;
 pub use insert::{batch_limit, insert_batch};
 pub use level::{MAX_LEVEL, level_of};
-pub use neighbor::Neighbor;
+pub use neighbor::{Neighbor, nodes_of, sort};
 pub use params::{MAX_DEGREE, Params};
 pub use refine::refine;
 pub use walk::{Effort, Stop, Walk};

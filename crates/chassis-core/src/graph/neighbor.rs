@@ -19,6 +19,34 @@ impl Neighbor {
     pub(super) fn key(self) -> u64 {
         (ordered(self.distance) as u64) << 32 | self.node as u64
     }
+
+    /// The neighbor of a key.
+    #[inline(always)]
+    fn of_key(key: u64) -> Neighbor {
+        let bits = (key >> 32) as u32;
+        let flip = if bits >> 31 == 1 { 1 << 31 } else { u32::MAX };
+        Neighbor { distance: f32::from_bits(bits ^ flip), node: key as u32 }
+    }
+}
+
+/// The nodes of one to four neighbors, the last one repeated: for [`Point::distance4`](super::Point::distance4).
+#[inline(always)]
+pub fn nodes_of(neighbors: &[Neighbor]) -> [NodeId; 4] {
+    let last = neighbors.len() - 1;
+    [neighbors[0].node, neighbors[1.min(last)].node, neighbors[2.min(last)].node, neighbors[last].node]
+}
+
+/// Sorts by the order's integers, which compare faster than what they stand for.
+#[inline(always)]
+pub fn sort(neighbors: &mut [Neighbor], keys: &mut Vec<u64>) {
+    keys.clear();
+    for neighbor in neighbors.iter() {
+        keys.push(neighbor.key());
+    }
+    keys.sort_unstable();
+    for (neighbor, key) in neighbors.iter_mut().zip(keys) {
+        *neighbor = Neighbor::of_key(*key);
+    }
 }
 
 /// An integer that orders as the distance does: `total_cmp` with each NaN last.
@@ -55,6 +83,23 @@ impl Eq for Neighbor {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sorting_by_keys_is_sorting() {
+        let distances =
+            [3.0, -0.0, 0.0, f32::INFINITY, f32::NEG_INFINITY, -2.5, 3.0, f32::MIN_POSITIVE, f32::MAX];
+        let mut sorted: Vec<Neighbor> = (0..200u32)
+            .map(|i| Neighbor {
+                distance: distances[i as usize % distances.len()],
+                node: i.wrapping_mul(977) % 201,
+            })
+            .collect();
+        let mut expected = sorted.clone();
+        expected.sort_unstable();
+        sort(&mut sorted, &mut vec![7; 3]);
+        let bits = |n: &Neighbor| (n.distance.to_bits(), n.node);
+        assert!(sorted.iter().map(bits).eq(expected.iter().map(bits)));
+    }
 
     #[test]
     fn the_order_is_total_with_ties_by_node_and_nan_last() {

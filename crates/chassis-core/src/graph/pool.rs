@@ -21,8 +21,8 @@ pub(super) trait Pool {
     fn pop(&mut self) -> Option<Neighbor>;
     /// The `k`-th smallest distance; infinite with fewer. `k` is what `watch` was given, and counts from 1.
     fn kth(&self, k: usize) -> f32;
-    /// The nearest `ef` of all that entered, sorted.
-    fn nearest(&self, out: &mut Vec<Neighbor>);
+    /// The nearest `wanted` of all that entered, at most `ef`, sorted.
+    fn nearest(&self, wanted: usize, out: &mut Vec<Neighbor>);
 }
 
 #[cfg(test)]
@@ -81,8 +81,10 @@ mod tests {
                     assert_eq!((pool.kth(1), pool.kth(ef), pool.bound()), (kth(1), kth(ef), kth(ef)));
                 }
                 let (mut out, expected) = (Vec::new(), slow.all.iter().map(|(n, _)| *n));
-                pool.nearest(&mut out);
-                assert!(out.iter().copied().eq(expected), "ef {ef}");
+                pool.nearest(ef, &mut out);
+                assert!(out.iter().copied().eq(expected.clone()), "ef {ef}");
+                pool.nearest(ef / 2, &mut out);
+                assert!(out.iter().copied().eq(expected.take(ef / 2)), "half of ef {ef}");
             }
         }
     }

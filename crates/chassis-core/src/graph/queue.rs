@@ -279,15 +279,22 @@ impl Pool for Queue {
         self.best.get(k - 1).copied().unwrap_or(f32::INFINITY)
     }
 
-    fn nearest(&self, out: &mut Vec<Neighbor>) {
+    fn nearest(&self, wanted: usize, out: &mut Vec<Neighbor>) {
         out.clear();
+        let wanted = wanted.min(self.ef);
+        // Whole buckets, as many as hold what is wanted: the rest, often most of them, need no order.
+        let (mut upto, mut held) = (0, self.counts[0] as usize);
+        while held < wanted && upto < self.last {
+            upto += 1;
+            held += self.counts[upto % BUCKETS] as usize;
+        }
         for entry in &self.entries {
-            if self.bucket(entry.distance) <= self.last {
+            if self.bucket(entry.distance) <= upto {
                 out.push(Neighbor { distance: entry.distance, node: entry.node });
             }
         }
         out.sort_unstable_by_key(|neighbor| neighbor.key());
-        out.truncate(self.ef);
+        out.truncate(wanted);
     }
 }
 
@@ -338,7 +345,10 @@ mod tests {
                 let (a, b) = (distances[0], distances[1]);
                 queue.reset(ef, a.min(b), a.max(b));
                 fill(&mut queue, distances);
-                queue.nearest(&mut out);
+                queue.nearest(ef, &mut out);
+                let mut some = Vec::new();
+                queue.nearest(ef.div_ceil(3), &mut some);
+                assert_eq!(some, out[..ef.div_ceil(3).min(out.len())], "shape {shape} ef {ef}");
                 let expected = nearest(distances, ef);
                 // Entries of the last bucket may lose to earlier ones of it; nothing nearer ever does.
                 let width = 2.0 / queue.scale;
@@ -392,7 +402,7 @@ mod tests {
         popped.sort_unstable();
         assert_eq!(popped, (0..40).collect::<Vec<_>>());
         let mut out = Vec::new();
-        queue.nearest(&mut out);
+        queue.nearest(50, &mut out);
         assert_eq!(out.len(), 40);
     }
 

@@ -1,7 +1,7 @@
 //! Which candidates become links: the heuristic 2 of the HNSW paper, on all layers.
 
 use super::walk::finite;
-use super::{Neighbor, NodeId, Point, Space};
+use super::{Neighbor, NodeId, Point, Space, nodes_of};
 
 /// Selects up to `bound` of `candidates`, which are sorted nearest first, into `selected`, in the same order.
 ///
@@ -37,8 +37,7 @@ fn is_covered<S: Space>(space: &S, candidate: Neighbor, selected: &[Neighbor], a
     }
     let point = space.point(candidate.node);
     for four in selected.chunks(4) {
-        let node = |i: usize| four[i.min(four.len() - 1)].node;
-        let distances = point.distance4([node(0), node(1), node(2), node(3)]);
+        let distances = point.distance4(nodes_of(four));
         for (neighbor, distance) in four.iter().zip(distances) {
             let distance = finite(distance);
             let equal = distance == candidate.distance && neighbor.distance == candidate.distance;

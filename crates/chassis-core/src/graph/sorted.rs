@@ -9,6 +9,9 @@ use super::{Neighbor, NodeId};
 
 /// The largest pool kept this way.
 pub(super) const MAX_SORTED: usize = 192;
+/// The largest kept this way when only some of it is wanted in order, which spares the queue most of its sorting: at 64
+/// both take the same time, at 96 the queue is 4 to 7 % faster on 100 to 512 dimensions.
+pub(super) const MAX_PARTLY: usize = 64;
 
 const LANES: usize = 8;
 /// Room to move the last whole group up by one.
@@ -134,9 +137,10 @@ impl Pool for Sorted {
         if k <= self.len { self.distances[(k - 1) % ROOM] } else { f32::INFINITY }
     }
 
-    fn nearest(&self, out: &mut Vec<Neighbor>) {
+    fn nearest(&self, wanted: usize, out: &mut Vec<Neighbor>) {
         out.clear();
-        let pairs = self.distances[..self.len].iter().zip(&self.nodes[..self.len]);
+        let len = self.len.min(wanted);
+        let pairs = self.distances[..len].iter().zip(&self.nodes[..len]);
         out.extend(pairs.map(|(&distance, &node)| Neighbor { distance, node: node & !POPPED }));
     }
 }

@@ -17,9 +17,12 @@ use std::sync::atomic::AtomicU32;
 
 use super::pool::Pool;
 use super::queue::Queue;
-use super::sorted::{MAX_SORTED, Sorted};
+use super::sorted::{MAX_PARTLY, MAX_SORTED, Sorted};
 use super::visited::{SLOTS, Visited};
 use super::{Lists, MAX_DEGREE, Neighbor, NodeId, Point};
+
+/// Distances compared with the bound at a time.
+const GROUP: usize = 8;
 
 /// Nodes met in one step, and their distances.
 pub(super) struct Batch {
@@ -84,6 +87,8 @@ fn list<L: Lists>(lists: &L, layer: u8, node: NodeId) -> &[AtomicU32] {
 pub struct Effort {
     /// Candidates held.
     pub ef: usize,
+    /// Of these, the nearest that are asked for: the others are not sorted.
+    pub wanted: usize,
     /// When it may end before all of them were followed up.
     pub stop: Option<Stop>,
     /// Links of a list that are followed.
@@ -96,7 +101,7 @@ pub struct Effort {
 impl Effort {
     /// Follows every link until the `ef` nearest candidates are exhausted.
     pub fn of(ef: usize) -> Effort {
-        Effort { ef, stop: None, links: MAX_DEGREE, skip: None }
+        Effort { ef, wanted: ef, stop: None, links: MAX_DEGREE, skip: None }
     }
 }
 
@@ -150,7 +155,7 @@ impl Met {
 }
 
 impl Walk {
-    /// The nodes nearest to `point` among the first `count`, at most `ef` of them, nearest first. `entry` is the
+    /// The nodes nearest to `point` among the first `count`, as many as are wanted, nearest first. `entry` is the
     /// entry point and its level. Lists may change meanwhile; nothing in them is trusted.
     #[inline(always)]
     pub fn search<P: Point, L: Lists>(
@@ -268,8 +273,8 @@ impl Walk {
         }
     }
 
-    /// Fills `nearest` with the `ef` nodes of one layer nearest to `point`, as far as a walk from `starts` finds
-    /// them. `far` is a distance that is large for this point; it helps to guess the range.
+    /// Fills `nearest` with the nodes of one layer nearest to `point`, as far as a walk from `starts` finds them. `far` is
+    /// a distance that is large for this point; it helps to guess the range.
     #[inline(always)]
     #[expect(
         clippy::too_many_arguments,
@@ -291,12 +296,13 @@ impl Walk {
             met.visited.insert(skipped);
         }
         met.hops = 0;
-        if effort.ef <= MAX_SORTED {
+        let most = if effort.wanted < effort.ef { MAX_PARTLY } else { MAX_SORTED };
+        if effort.ef <= most {
             run(met, sorted, point, lists, layer, starts, effort, far);
-            sorted.nearest(nearest);
+            sorted.nearest(effort.wanted, nearest);
         } else {
             run(met, queue, point, lists, layer, starts, effort, far);
-            queue.nearest(nearest);
+            queue.nearest(effort.wanted, nearest);
         }
     }
 }
@@ -378,15 +384,24 @@ fn read<P: Point>(met: &mut Met, point: &P, links: &[AtomicU32], effort: Effort)
 /// of a node that is to come out next is asked for at once: it has the time of the rest to arrive.
 #[inline(always)]
 fn offer<L: Lists, Q: Pool>(pool: &mut Q, batch: &Batch, lists: &L, layer: u8, limit: f32) {
-    let (bound, mut near, mut len) = (pool.bound().min(limit), [0u8; SLOTS], 0);
-    for i in 0..batch.len {
-        near[len % SLOTS] = i as u8;
-        len += (batch.distances[i % SLOTS] < bound) as usize;
-    }
-    for &i in &near[..len.min(SLOTS)] {
-        let neighbor = batch.neighbor(i as usize);
-        if pool.push(neighbor) && layer == 0 {
-            lists.prefetch(neighbor.node);
+    let bound = pool.bound().min(limit);
+    for (group, distances) in batch.distances.as_chunks::<GROUP>().0.iter().enumerate() {
+        let first = group * GROUP;
+        if first >= batch.len {
+            break;
+        }
+        let mut near = 0u32;
+        for (i, &distance) in distances.iter().enumerate() {
+            near |= ((distance < bound) as u32) << i;
+        }
+        // What lies behind the last is of an earlier step.
+        near &= u32::MAX >> (32 - (batch.len - first).min(GROUP));
+        while near != 0 {
+            let neighbor = batch.neighbor(first + near.trailing_zeros() as usize);
+            near &= near - 1;
+            if pool.push(neighbor) && layer == 0 {
+                lists.prefetch(neighbor.node);
+            }
         }
     }
     pool.trim();

@@ -5,10 +5,10 @@
 //! followed, and no candidate. What is left of the bias (its neighbors were linked while it was there) is measured in
 //! `docs/adr/0008-recall.md`.
 //!
-//! Costs are counted, not timed: nodes scored, lists read, candidates followed up. The table is a function of the
-//! index, like all its bytes.
+//! Costs are counted, not timed: nodes scored, lists read, candidates followed up and what was read for that. The
+//! table is a function of the index, like all its bytes.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::Descriptor;
 use crate::format::derived::calibration::{self, Row};
 use crate::graph::{NodeId, level_of};
@@ -17,7 +17,6 @@ use crate::index::options::SearchOptions;
 use crate::index::plan::{self, Aim, K_CLASSES, Plan, RECALLS};
 use crate::index::share::share;
 use crate::index::{Inner, Metric, nodes};
-use crate::kernels;
 use crate::storage::{Kind, Txn, View};
 
 /// Rows that stand for queries: of 4,000 neighbors a recall is known to within about 0.01.
@@ -26,7 +25,7 @@ const TRIALS: usize = 400;
 const EFS: [usize; 21] =
     [10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 88, 108, 136, 180, 250, 360, 520, 800, 1_200];
 /// Gammas, ascending, for walks that hold the candidates of [`CAPS`].
-const GAMMAS: [f32; 11] = [0.01, 0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.10, 0.125, 0.16, 0.22];
+const GAMMAS: [f32; 12] = [0.01, 0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.09, 0.10, 0.125, 0.16, 0.22];
 const CAPS: [usize; 2] = [180, 2_000];
 /// Queries a thread takes at a time.
 const GROUP: usize = 16;
@@ -101,7 +100,7 @@ impl Inner {
         let count = view.node_count();
         let starts = coded::entry_nodes(view, self.metric, count)?;
         let (mut chosen, mut queries) = (Vec::new(), Vec::new());
-        let stored = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let stored = nodes::vectors(view)?;
         let wanted = wanted.min(count as usize / 8);
         for i in 0..wanted {
             let from = ((2 * i + 1) * count as usize / (2 * wanted)) as NodeId;
@@ -109,11 +108,8 @@ impl Inner {
                 let fits = level_of(node, self.params.m) == 0 && !starts.contains(&node);
                 if fits && chosen.last().is_none_or(|last| *last < node) && nodes::is_live(view, node)? {
                     chosen.push(node);
-                    let row = kernels::f32s(stored.get(node as usize)?);
-                    queries.extend_from_slice(
-                        row.get(..self.header.dimensions as usize)
-                            .ok_or_else(|| Error::corrupt("a short row"))?,
-                    );
+                    let row = stored.get(node as usize)?;
+                    queries.extend_from_slice(nodes::vector_in(row, self.header.dimensions as usize)?);
                     break;
                 }
             }
@@ -184,10 +180,9 @@ impl Inner {
                 }
             }
         }
-        if !has_second {
-            return Ok(Some(best));
-        }
-        for depth in [k + k / 5 + 1, k + k / 2, 2 * k] {
+        let second = [k + k / 5 + 1, k + k / 2, 2 * k, 3 * k, 4 * k];
+        let depths = if has_second { &second[..] } else { &[8 * k, 12 * k] };
+        for &depth in depths {
             let plan = Plan { depth, ..best.plan };
             if depth < best.plan.depth {
                 let shallow = self.try_plan(trials, k, plan)?;
@@ -204,12 +199,12 @@ impl Inner {
         let options = SearchOptions::k(k);
         let groups: Vec<(&[NodeId], &[Vec<f32>])> =
             trials.nodes.chunks(GROUP).zip(trials.truth.chunks(GROUP)).collect();
-        let stored = trials.view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let stored = nodes::vectors(trials.view)?;
         let parts = share(groups.len(), trials.threads, |group| {
             let (mut found, mut wanted, mut cost) = (0u64, 0u64, 0u64);
             let mut scratch = self.scratch.take();
             for (node, truth) in groups[group].0.iter().zip(groups[group].1) {
-                let query = kernels::f32s(stored.get(*node as usize)?).get(..dimensions).unwrap_or(&[]);
+                let query = nodes::vector_in(stored.get(*node as usize)?, dimensions)?;
                 self.run(trials.view, query, &options, Aim::Trial(plan, *node), &mut scratch)?;
                 let (near, spent) = scratch.outcome(truth);
                 (found, wanted, cost) = (found + near, wanted + truth.len() as u64, cost + spent);

@@ -14,7 +14,7 @@ pub enum CheckLevel {
     Meta,
     /// Also every page and chunk checksum and the account of every block.
     Pages,
-    /// Also ids, records and the graph: degrees, levels, self edges, reachability.
+    /// Also ids, records, the graph (degrees, levels, self edges, reachability) and every code against its vector.
     #[default]
     Full,
 }
@@ -29,6 +29,9 @@ pub struct Problem {
     /// What is wrong there.
     pub message: String,
 }
+
+/// Problems that are listed: a badly damaged file could name billions; the first thousand say enough.
+pub(crate) const MOST_PROBLEMS: usize = 1000;
 
 /// What a check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,7 +54,7 @@ impl CheckReport {
     }
 
     /// Damage that stopped a part of the check is a finding; any other error is the caller's.
-    fn damage(&mut self, place: &str, outcome: Result<()>) -> Result<()> {
+    pub(crate) fn damage(&mut self, place: &str, outcome: Result<()>) -> Result<()> {
         match outcome {
             Err(e) if e.kind() == ErrorKind::Corrupt => {
                 self.add("damaged", place.to_owned(), e.message().to_owned());
@@ -61,9 +64,8 @@ impl CheckReport {
         }
     }
 
-    fn add(&mut self, code: &'static str, place: String, message: String) {
-        // A badly damaged file could name billions of problems; the first thousand say enough.
-        if self.problems.len() < 1000 {
+    pub(crate) fn add(&mut self, code: &'static str, place: String, message: String) {
+        if self.problems.len() < MOST_PROBLEMS {
             self.problems.push(Problem { code, place, message });
         }
     }
@@ -73,7 +75,10 @@ impl Inner {
     /// Checks the committed state of a reader, or the current state of a writer, whose other threads wait.
     pub(crate) fn check(&self, level: CheckLevel) -> Result<CheckReport> {
         // Half a change would read as damage. Where there is no transaction to be had, nothing changes anyway.
-        let _quiet = self.store.txn().ok();
+        let _quiet = match self.store.txn() {
+            Err(e) if e.kind() == ErrorKind::Superseded => return Err(e),
+            txn => txn.ok(),
+        };
         let view = self.store.view();
         let mut report = CheckReport::default();
         let verified = recovery::verify(&self.store, &view, level >= CheckLevel::Pages)?;
@@ -91,6 +96,8 @@ impl Inner {
                 report.add(p.code, p.place, p.message);
             }
             report.damage("lists", lists.outcome())?;
+            let codes = self.check_codes(&view, &mut report);
+            report.damage("codes", codes)?;
         }
         Ok(report)
     }

@@ -13,7 +13,7 @@ use crate::graph::{self, Neighbor, NodeId};
 use crate::index::Metric;
 use crate::index::space::{Enter, Unread, VectorPoint, VectorSpace};
 use crate::kernels::Lanes;
-use crate::storage::{Kind, Rows, View};
+use crate::storage::{Kind, RowReader, Rows, View};
 
 /// How the codes see vectors of a metric.
 pub(crate) fn geometry(metric: Metric) -> Geometry {
@@ -129,8 +129,10 @@ const AHEAD_BYTES: usize = 2 * 1024;
 pub(crate) struct CodePoint<'a, L: Lanes, S: Stage> {
     lanes: L,
     rows: &'a Rows,
+    reader: RowReader<'a>,
     query: &'a Prepared,
     failed: &'a Unread,
+    ahead: usize,
     stage: PhantomData<S>,
 }
 
@@ -138,25 +140,30 @@ impl<'a, L: Lanes, S: Stage> CodePoint<'a, L, S> {
     /// A query prepared for records of this kind; `failed` is set when a record cannot be read.
     #[inline(always)]
     pub(crate) fn new(lanes: L, rows: &'a Rows, query: &'a Prepared, failed: &'a Unread) -> Self {
-        CodePoint { lanes, rows, query, failed, stage: PhantomData }
+        let ahead = (AHEAD_BYTES / rows.stride().max(1)).clamp(8, 32);
+        CodePoint { lanes, rows, reader: rows.reader(), query, failed, ahead, stage: PhantomData }
     }
 
+    /// The record of a node; empty when its chunk was not touched before.
     #[inline(always)]
-    fn record(&self, node: NodeId) -> Option<&'a [u8]> {
-        match self.rows.row(node as usize) {
-            Some(record) => Some(record),
-            None => self.touch(node),
-        }
+    fn located(&self, node: NodeId) -> &'a [u8] {
+        self.reader.row(node as usize).unwrap_or(&[])
     }
 
+    /// Four records, those read that were not located. The call fails at its end when one cannot be; until then what
+    /// cannot be read is as far as can be.
     #[cold]
     #[inline(never)]
-    fn touch(&self, node: NodeId) -> Option<&'a [u8]> {
-        self.failed.note(self.rows.get(node as usize))
+    fn touch(&self, nodes: [NodeId; 4]) -> Option<[&'a [u8]; 4]> {
+        let mut records = [&[][..]; 4];
+        for (record, node) in records.iter_mut().zip(nodes) {
+            *record = self.failed.note(self.rows.get(node as usize))?;
+        }
+        Some(records)
     }
 
     #[inline(always)]
-    fn distances(&self, records: [&[u8]; 4]) -> [f32; 4] {
+    fn estimates(&self, records: [&[u8]; 4]) -> [f32; 4] {
         let Prepared { base, factor, .. } = *self.query;
         let [a, b, c, d] = S::estimates(self.lanes, self.query, records);
         [base + factor * a, base + factor * b, base + factor * c, base + factor * d]
@@ -171,7 +178,7 @@ impl<'a, L: Lanes, S: Stage> CodePoint<'a, L, S> {
             for (i, record) in records.iter_mut().enumerate() {
                 *record = &four[i.min(last) * block.stride..][..block.stride];
             }
-            let distances = self.distances(records);
+            let distances = self.estimates(records);
             for (node, distance) in nodes.iter().zip(distances) {
                 out.push(Neighbor { distance, node: *node });
             }
@@ -182,25 +189,25 @@ impl<'a, L: Lanes, S: Stage> CodePoint<'a, L, S> {
 impl<L: Lanes, S: Stage> graph::Point for CodePoint<'_, L, S> {
     #[inline(always)]
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
-        let found =
-            [self.record(nodes[0]), self.record(nodes[1]), self.record(nodes[2]), self.record(nodes[3])];
-        if let [Some(a), Some(b), Some(c), Some(d)] = found {
-            return self.distances([a, b, c, d]);
+        let [a, b, c, d] =
+            [self.located(nodes[0]), self.located(nodes[1]), self.located(nodes[2]), self.located(nodes[3])];
+        if a.len().min(b.len()).min(c.len()).min(d.len()) > 0 {
+            return self.estimates([a, b, c, d]);
         }
-        // The call fails at its end; until then what cannot be read is as far as can be.
-        [f32::INFINITY; 4]
+        match self.touch(nodes) {
+            Some(records) => self.estimates(records),
+            None => [f32::INFINITY; 4],
+        }
     }
 
     #[inline(always)]
     fn prefetch(&self, node: NodeId) {
-        if let Some(record) = self.rows.row(node as usize) {
-            self.lanes.prefetch(record);
-        }
+        self.lanes.prefetch(self.located(node));
     }
 
     #[inline(always)]
     fn lookahead(&self) -> usize {
-        (AHEAD_BYTES / self.rows.stride().max(1)).clamp(8, 32)
+        self.ahead
     }
 }
 
@@ -265,8 +272,8 @@ impl<L: Lanes, S: Stage> graph::Space for CodeSpace<'_, L, S> {
 /// The entry block of a view, checked.
 pub(crate) struct EntryBlock {
     pub(crate) nodes: Vec<NodeId>,
-    records: Vec<u8>,
-    stride: usize,
+    pub(crate) records: Vec<u8>,
+    pub(crate) stride: usize,
 }
 
 /// Nodes a walk may start from without a way down through the layers, when there are some for these codes. A block

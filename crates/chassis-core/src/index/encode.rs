@@ -3,17 +3,17 @@
 //! Codes begin with the first batch, or the first commit, that makes it [`CODES_FROM`] rows. The model is fitted on
 //! rows spread evenly over all there are then, and once more each time there are [`REFIT`] times as many, until the
 //! sample is full. A fit exchanges the model and the records of all rows in the running transaction: a crash leaves
-//! the codes of the last commit, or none.
+//! the codes of the last commit, or none. One that is cancelled leaves the codes there were.
 
-use crate::codes::{self, Codec, EncodeScratch};
-use crate::error::{Error, Result};
+use crate::codes::{self, Codec, EncodeScratch, Sample};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::Descriptor;
 use crate::format::derived::codes::Bits;
 use crate::format::derived::entries;
-use crate::index::Inner;
 use crate::index::coded::{self, Coded, geometry};
 use crate::index::options::Quantization;
 use crate::index::share::share;
+use crate::index::{Inner, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, RowWriter, Rows, Txn};
 
@@ -27,6 +27,16 @@ const AUTO_FROM: usize = 64;
 const ENTRIES: usize = 32;
 /// Rows a thread encodes at a time.
 const ROWS: usize = 64;
+
+/// What may be spent on codes, and until when.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget<'a> {
+    /// Whether a model may be fitted, which takes up to a second.
+    pub(crate) may_fit: bool,
+    pub(crate) threads: usize,
+    /// Asked all the time; the call ends with `Cancelled` when it says no.
+    pub(crate) go_on: &'a (dyn Fn() -> bool + Sync),
+}
 
 /// Rows of vectors that may be half in the index.
 struct Source<'a> {
@@ -44,28 +54,22 @@ impl<'a> Source<'a> {
     }
 
     fn row(&self, n: usize) -> Result<&'a [f32]> {
-        let row = match n.checked_sub(self.count) {
-            Some(new) => self.new.get(new * self.dimensions..).unwrap_or(&[]),
-            None => kernels::f32s(self.stored.get(n)?),
+        let Some(new) = n.checked_sub(self.count) else {
+            return nodes::vector_in(self.stored.get(n)?, self.dimensions);
         };
-        row.get(..self.dimensions).ok_or_else(|| Error::corrupt("a short row"))
+        let row = self.new.get(new * self.dimensions..).and_then(|rest| rest.get(..self.dimensions));
+        row.ok_or_else(|| Error::corrupt("a short row"))
     }
 }
 
 impl Inner {
     /// Writes the records of `new` rows, which will follow those of the index, so that they wait to be shown by
-    /// [`show_codes`], and says whether there are any. Before that fits a model when it is time, unless the caller
-    /// has none to spend: a fit takes up to a second.
-    pub(crate) fn encode(
-        &self,
-        txn: &mut Txn<'_>,
-        new: &[f32],
-        may_fit: bool,
-        threads: usize,
-    ) -> Result<bool> {
+    /// [`show_codes`], and says whether there are any. Before that fits a model when it is time. When it is told to
+    /// stop, the transaction is as it was.
+    pub(crate) fn encode(&self, txn: &mut Txn<'_>, new: &[f32], budget: Budget<'_>) -> Result<bool> {
         let Some(first) = self.first_stage() else { return Ok(false) };
         let (view, dimensions) = (txn.view().clone(), self.header.dimensions as usize);
-        let stored = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let stored = nodes::vectors(&view)?;
         let count = view.node_count() as usize;
         let source = Source { stored, count, new, dimensions };
         let current = Coded::of(&view, self.metric, count as u32)?.map(|coded| coded.codec);
@@ -73,15 +77,30 @@ impl Inner {
             Some(codec) => is_due(codec, source.len()),
             None => source.len() >= self.codes_from,
         };
-        if due && may_fit {
-            return self.fit(txn, &source, first, threads);
+        if due && budget.may_fit {
+            let before = txn.derived();
+            let fitted = self.fit(txn, &source, first, budget);
+            // A model without its records is of no use, and the old records are of none without theirs.
+            if fitted.is_err() {
+                txn.put_back(before);
+            }
+            return fitted;
         }
         let Some(codec) = current else { return Ok(false) };
-        self.encode_rows(txn, codec, &source, count, threads).map(|()| true)
+        self.encode_rows(txn, codec, &source, count, budget).map(|()| true)
+    }
+
+    /// Fits a model to the first `count` stored rows, nodes or not yet, when an index of so many has one, and shows
+    /// their records.
+    pub(crate) fn encode_stored(&self, txn: &mut Txn<'_>, count: usize, budget: Budget<'_>) -> Result<()> {
+        let Some(first) = self.first_stage().filter(|_| count >= self.codes_from) else { return Ok(()) };
+        let (view, dimensions) = (txn.view().clone(), self.header.dimensions as usize);
+        let stored = nodes::vectors(&view)?;
+        self.fit(txn, &Source { stored, count, new: &[], dimensions }, first, budget).map(drop)
     }
 
     /// Exchanges the model, and with it all records.
-    fn fit(&self, txn: &mut Txn<'_>, source: &Source<'_>, first: Bits, threads: usize) -> Result<bool> {
+    fn fit(&self, txn: &mut Txn<'_>, source: &Source<'_>, first: Bits, budget: Budget<'_>) -> Result<bool> {
         let rows = codes::sample_rows(source.dimensions).min(source.len());
         let mut sample = Vec::with_capacity(rows * source.dimensions);
         for i in 0..rows {
@@ -90,7 +109,8 @@ impl Inner {
         // One that no record in the file was made with.
         let last = txn.view().rows(Kind::Model).map_or(0, |model| model.descriptor().generation);
         let generation = u32::from(last) % 0xffff + 1;
-        let fitted = codes::fit(geometry(self.metric), &sample, source.dimensions, first, generation)?;
+        let sample = Sample { rows: &sample, dimensions: source.dimensions, of: source.len() };
+        let fitted = codes::fit(geometry(self.metric), sample, first, generation, budget.go_on)?;
         let Some(codec) = fitted else { return Ok(false) };
         put_model(txn, &codec, self.header.chunk_bytes)?;
         let four = codec.has(Bits::Four);
@@ -102,7 +122,7 @@ impl Inner {
             }
         }
         txn.drop_object(Kind::EntryBlock)?;
-        self.encode_rows(txn, &codec, source, 0, threads)?;
+        self.encode_rows(txn, &codec, source, 0, budget)?;
         show_codes(txn, source.count)?;
         Ok(true)
     }
@@ -121,14 +141,14 @@ impl Inner {
         self.header.quantization == Quantization::Auto.to_byte()
     }
 
-    /// Writes the records of rows `from ..` of the source, on up to `threads` threads.
+    /// Writes the records of rows `from ..` of the source.
     fn encode_rows(
         &self,
         txn: &mut Txn<'_>,
         codec: &Codec,
         source: &Source<'_>,
         from: usize,
-        threads: usize,
+        budget: Budget<'_>,
     ) -> Result<()> {
         for bits in [Bits::Four, Bits::Eight] {
             if txn.view().rows(bits.kind()).is_none() || !codec.has(bits) || from == source.len() {
@@ -136,7 +156,10 @@ impl Inner {
             }
             txn.reserve_rows(bits.kind(), source.len())?;
             let writer = &txn.row_writer(bits.kind())?;
-            share((source.len() - from).div_ceil(ROWS), threads, |piece| {
+            share((source.len() - from).div_ceil(ROWS), budget.threads, |piece| {
+                if !(budget.go_on)() {
+                    return Err(Error::new(ErrorKind::Cancelled, "cancelled while rows were encoded"));
+                }
                 let first = from + piece * ROWS;
                 let rows = first..source.len().min(first + ROWS);
                 kernels::dispatch(Encode { codec, bits, source, writer, rows })
@@ -230,5 +253,91 @@ impl WithLanes for Encode<'_> {
             writer.write(n, &record)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::index::{BatchOptions, CheckLevel, OpenOptions, SearchOptions, VectorIndex};
+    use crate::storage::{MemoryVfs, OpenTuning, Vfs};
+
+    const DIMENSIONS: usize = 300;
+
+    /// Rows of rank eight, so that a model projects.
+    fn rows(rows: std::ops::Range<usize>) -> Vec<f32> {
+        let value = |i: usize| {
+            let mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let component = |n: usize, d: usize| {
+            (0..8).map(|i| value(n * 8 + i) * value(d * 8 + i + 77)).sum::<f32>() + 0.1 * value(n * 301 + d)
+        };
+        rows.flat_map(|n| (0..DIMENSIONS).map(move |d| component(n, d))).collect()
+    }
+
+    /// All that a batch or a commit looks at.
+    fn state(txn: &Txn<'_>) -> impl PartialEq + std::fmt::Debug + use<> {
+        let view = txn.view();
+        let records = [Kind::Model, Kind::Codes4, Kind::Codes8, Kind::EntryBlock].map(|kind| {
+            let rows = view.rows(kind)?;
+            let read = |n| crc32c::crc32c(rows.get(n).expect("a row"));
+            Some((rows.descriptor().generation, (0..rows.len()).map(read).collect::<Vec<u32>>()))
+        });
+        (records, view.published(), txn.is_changed(), txn.writer.replaced.clone())
+    }
+
+    #[test]
+    fn a_fit_that_is_stopped_anywhere_leaves_what_there_was() {
+        let vfs: Arc<dyn Vfs> = MemoryVfs::new(64 << 20);
+        let tuning = OpenTuning { codes_from: Some(100), ..OpenTuning::default() };
+        let options = OpenOptions { dimensions: Some(DIMENSIONS), ..OpenOptions::default() };
+        let index = VectorIndex::open_with(&vfs, Path::new("index"), &options, &tuning).expect("a new index");
+        // The first model; a committed one that is due again; one of this transaction that is due again.
+        for (there, commit) in [(0..90, true), (90..120, true), (120..1_100, false)] {
+            index.add_batch(&rows(there), &BatchOptions::default()).expect("rows");
+            if commit {
+                index.commit().expect("a commit");
+            }
+            let inner = index.inner().expect("it is open");
+            let mut txn = inner.store.txn().expect("a transaction");
+            let count = txn.view().node_count() as usize;
+            let new = rows(count..count * 8);
+            let looks = AtomicUsize::new(0);
+            let stopped_at = |stop: usize| {
+                looks.store(0, Ordering::Relaxed);
+                move |looks: &AtomicUsize| looks.fetch_add(1, Ordering::Relaxed) < stop
+            };
+            let mut run = |stop: usize| {
+                let go_on = stopped_at(stop);
+                let budget = Budget { may_fit: true, threads: 2, go_on: &|| go_on(&looks) };
+                let before = (state(&txn), txn.derived());
+                let outcome = inner.encode(&mut txn, &new, budget);
+                if outcome.is_ok() {
+                    assert!(before.0 != state(&txn), "a fit changes something");
+                    txn.put_back(before.1);
+                }
+                assert_eq!(before.0, state(&txn), "{count} rows, stopped at look {stop}");
+                outcome.map_err(|e| e.kind())
+            };
+            assert_eq!(run(usize::MAX), Ok(true));
+            let all = looks.load(Ordering::Relaxed);
+            assert!(all > DIMENSIONS, "{all} looks: for each row of a matrix, and every 64 rows");
+            for stop in [0, 1, DIMENSIONS, all / 2, all - 3, all - 1] {
+                assert_eq!(run(stop), Err(ErrorKind::Cancelled));
+            }
+            drop(txn);
+            assert!(index.check(CheckLevel::Full).expect("a check").is_ok());
+        }
+        index.commit().expect("a commit");
+        index.add_batch(&rows(1_100..1_300), &BatchOptions::default()).expect("rows");
+        index.commit().expect("a commit");
+        let hits = index.search(&rows(1_250..1_251), &SearchOptions::k(1)).expect("a search");
+        assert_eq!(hits.ids, [1_250]);
+        assert!(index.check(CheckLevel::Full).expect("a check").is_ok());
     }
 }

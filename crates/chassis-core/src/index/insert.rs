@@ -6,14 +6,15 @@
 //! it had linked stays behind as tombstones. Searches go on throughout.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::codes::Codec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{meta::MAX_NODES, neighbors};
 use crate::graph::{self, NodeId};
 use crate::index::coded::{CodeSpace, Coded, Eight, Four, Stage};
-use crate::index::encode::show_codes;
+use crate::index::encode::{Budget, show_codes};
 use crate::index::nodes::{self, Record};
 use crate::index::options::{BatchOptions, IdType, MAX_PAYLOAD, Metric};
 use crate::index::space::{ListsView, VectorSpace};
@@ -58,7 +59,7 @@ impl Inner {
         }
         let first = view.node_count();
         self.link_all(&mut txn, &batch, &ids, options)?;
-        make_live(&mut txn, first, &ids)?;
+        make_live(&mut txn, first, ids.iter())?;
         Ok(ids)
     }
 
@@ -99,7 +100,7 @@ impl Inner {
         Ok(Batch { vectors, dimensions, ids: options.ids, payloads: options.payloads, rows })
     }
 
-    /// Places and links every row, a frozen-graph batch at a time.
+    /// Places and links every row of a call.
     fn link_all(
         &self,
         txn: &mut Txn<'_>,
@@ -108,11 +109,32 @@ impl Inner {
         options: &BatchOptions<'_>,
     ) -> Result<()> {
         let threads = options.threads.unwrap_or_else(crate::index::default_threads).max(1);
-        let has_codes = self.encode(txn, batch.vectors, batch.rows > 1, threads)?;
+        let (progress, cancel) = (options.progress, options.cancel);
+        let go_on = || !cancel.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        let budget = Budget { may_fit: batch.rows > 1, threads, go_on: &go_on };
+        let has_codes = self.encode(txn, batch.vectors, budget)?;
         let total = batch.rows;
-        let all = txn.view().node_count() as usize + total;
-        let bulk = total >= BULK_ROWS && total * BULK_SHARE >= all;
-        let (mut done, cancelled) = (0, || options.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)));
+        let first = txn.view().node_count();
+        let bulk = total >= BULK_ROWS && total * BULK_SHARE >= first as usize + total;
+        self.link_rows(txn, &Linking { total, bulk, has_codes, threads, progress, cancel }, |txn, node| {
+            let row = (node - first) as usize;
+            let vector = &batch.vectors[row * batch.dimensions..][..batch.dimensions];
+            let payload = batch.payloads.and_then(|p| p[row]);
+            let placed = place(txn, &ids[row], vector, payload, node, self.params.m)?;
+            clear_lists(txn, node, placed.level, placed.upper)
+        })
+    }
+
+    /// Links the rows that follow those of the index, a frozen-graph batch at a time; `place` makes each a node with
+    /// empty lists.
+    pub(crate) fn link_rows(
+        &self,
+        txn: &mut Txn<'_>,
+        linking: &Linking<'_>,
+        place: impl Fn(&mut Txn<'_>, NodeId) -> Result<()>,
+    ) -> Result<()> {
+        let Linking { total, bulk, has_codes, threads, progress, cancel } = *linking;
+        let (mut done, cancelled) = (0, || cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)));
         while done < total {
             if cancelled() {
                 return Err(Error::new(
@@ -121,10 +143,8 @@ impl Inner {
                 ));
             }
             let linked = txn.view().node_count();
-            let size = graph::batch_limit(linked as usize).min(batch.rows - done);
-            for (i, id) in ids[done..done + size].iter().enumerate() {
-                place(txn, batch, id, done + i, linked + i as u32, self.params.m)?;
-            }
+            let size = graph::batch_limit(linked as usize).min(total - done);
+            (linked..linked + size as u32).try_for_each(|node| place(txn, node))?;
             if has_codes {
                 show_codes(txn, linked as usize + size)?;
             }
@@ -133,7 +153,7 @@ impl Inner {
             let now = txn.view().published();
             txn.publish(Published { node_count: linked + size as u32, entry, ..now });
             done += size;
-            match options.progress {
+            match progress {
                 Some(progress) if !bulk => progress(done, total),
                 // Refining takes about as long as linking, which is half of a bulk build.
                 Some(progress) if done < total => progress(done / 2, total),
@@ -142,14 +162,14 @@ impl Inner {
         }
         if bulk {
             let go_on = |refined: usize, nodes: usize| {
-                if let Some(progress) = options.progress {
+                if let Some(progress) = progress {
                     progress(total.div_ceil(2) + total / 2 * refined / nodes, total);
                 }
                 !cancelled()
             };
             self.link(txn, Task::Refine(&go_on), threads)?;
             self.link(txn, Task::Fill, threads)?;
-            if let Some(progress) = options.progress {
+            if let Some(progress) = progress {
                 progress(total, total);
             }
         }
@@ -177,6 +197,19 @@ impl Inner {
         self.walks.put(scratch);
         linked
     }
+}
+
+/// Rows to be linked, and how.
+pub(crate) struct Linking<'a> {
+    pub(crate) total: usize,
+    /// Whether all lists are refined and filled at the end.
+    pub(crate) bulk: bool,
+    /// Whether codes wait to be shown with their nodes.
+    pub(crate) has_codes: bool,
+    pub(crate) threads: usize,
+    /// As in [`BatchOptions`].
+    pub(crate) progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
+    pub(crate) cancel: Option<&'a AtomicBool>,
 }
 
 /// What is done to the graph.
@@ -264,6 +297,12 @@ pub(crate) fn check_vector(
     kind: ErrorKind,
     name: impl Fn() -> String,
 ) -> Result<()> {
+    // Nearly all vectors pass here: components that are not finite leave no finite sum of squares.
+    let squares = kernels::dispatch(Squares(vector));
+    let usual = if metric == Metric::Cosine { USUAL_SQUARES } else { 0.0..=f32::MAX };
+    if usual.contains(&squares) {
+        return Ok(());
+    }
     // Without a branch per component both passes are vectorized; the slow pass only names the culprit.
     if !vector.iter().fold(true, |finite, v| finite & v.is_finite()) {
         let bad = vector.iter().enumerate().find(|(_, v)| !v.is_finite());
@@ -301,6 +340,21 @@ pub(crate) fn check_vector(
 const MIN_NORM: f64 = 1e-18;
 const MAX_NORM: f64 = 1e18;
 
+/// Sums of squares of lengths well within these, whatever the rounding.
+const USUAL_SQUARES: RangeInclusive<f32> = 1e-30..=1e30;
+
+/// The sum of the squares.
+struct Squares<'a>(&'a [f32]);
+
+impl WithLanes for Squares<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call<L: Lanes>(self, lanes: L) -> f32 {
+        lanes.dot(self.0, self.0)
+    }
+}
+
 fn same_length(what: &str, got: usize, rows: usize) -> Result<()> {
     if got == rows {
         return Ok(());
@@ -330,9 +384,15 @@ fn assign_ids(view: &View, batch: &Batch<'_>, id_type: IdType) -> Result<Vec<Id>
     Ok(ids.to_vec())
 }
 
-/// Writes a row, its record and its empty lists.
-fn place(txn: &mut Txn<'_>, batch: &Batch<'_>, id: &Id, row: usize, node: NodeId, m: usize) -> Result<()> {
-    let vector = &batch.vectors[row * batch.dimensions..][..batch.dimensions];
+/// Writes a row, its record and its live bit, which is off. Its lists are for [`clear_lists`].
+pub(crate) fn place(
+    txn: &mut Txn<'_>,
+    id: &Id,
+    vector: &[f32],
+    payload: Option<&[u8]>,
+    node: NodeId,
+    m: usize,
+) -> Result<Record> {
     txn.put_row_f32(Kind::Vectors, node as usize, vector)?;
     let level = graph::level_of(node, m);
     let now = txn.view().published();
@@ -341,7 +401,6 @@ fn place(txn: &mut Txn<'_>, batch: &Batch<'_>, id: &Id, row: usize, node: NodeId
         Id::Integer(id) => (*id, 0),
         Id::String(text) => (txn.append_bytes(text.as_bytes())?, text.len() as u16),
     };
-    let payload = batch.payloads.and_then(|p| p[row]);
     let record = Record {
         id,
         id_len,
@@ -355,13 +414,12 @@ fn place(txn: &mut Txn<'_>, batch: &Batch<'_>, id: &Id, row: usize, node: NodeId
     let (page, word, mask) = nodes::live_place(node);
     let live = txn.edit(Kind::Live, page)?;
     live.set(word, live.word(word) & !mask);
-    clear_lists(txn, node, level, upper as u32)?;
     txn.publish(Published { upper_count: upper + level as u64, ..now });
-    Ok(())
+    Ok(record)
 }
 
 /// Gives a new node empty lists.
-fn clear_lists(txn: &mut Txn<'_>, node: NodeId, level: u8, upper: u32) -> Result<()> {
+pub(crate) fn clear_lists(txn: &mut Txn<'_>, node: NodeId, level: u8, upper: u32) -> Result<()> {
     let (m, m0) = (txn.view().header().m as usize, txn.view().header().m0 as usize);
     let none = |txn: &mut Txn<'_>, kind, slot: usize, len: usize| -> Result<()> {
         let per = neighbors::per_page(len);
@@ -374,17 +432,21 @@ fn clear_lists(txn: &mut Txn<'_>, node: NodeId, level: u8, upper: u32) -> Result
 }
 
 /// Enters the ids and flips the live bits of nodes `first..`.
-fn make_live(txn: &mut Txn<'_>, first: NodeId, ids: &[Id]) -> Result<()> {
-    for (i, id) in ids.iter().enumerate() {
+pub(crate) fn make_live<'i>(
+    txn: &mut Txn<'_>,
+    first: NodeId,
+    ids: impl ExactSizeIterator<Item = &'i Id> + Clone,
+) -> Result<()> {
+    for (i, id) in ids.clone().enumerate() {
         if let Err(error) = txn.change_ids(|txn| tree::insert(txn, ids::key(id), first + i as u32)) {
-            for (j, id) in ids[..i].iter().enumerate() {
+            for (j, id) in ids.take(i).enumerate() {
                 txn.change_ids(|txn| tree::remove(txn, ids::key(id), first + j as u32))?;
             }
             return Err(error);
         }
     }
     let mut next_id = txn.view().published().next_id;
-    for (i, id) in ids.iter().enumerate() {
+    for (i, id) in ids.clone().enumerate() {
         let (page, word, mask) = nodes::live_place(first + i as u32);
         let live = txn.edit(Kind::Live, page)?;
         live.set(word, live.word(word) | mask);

@@ -5,7 +5,7 @@ use crate::format::node as format;
 use crate::graph::{Neighbor, NodeId};
 use crate::index::{self, Id, ids};
 use crate::kernels;
-use crate::storage::{Kind, Page, PageMut, View};
+use crate::storage::{Kind, Page, PageMut, Rows, View};
 
 /// Words of a node record.
 const WORDS: usize = format::RECORD_LEN / 4;
@@ -72,11 +72,31 @@ pub(crate) fn record(view: &View, node: NodeId) -> Result<Record> {
     Ok(Record::read(view.pages(Kind::Nodes).get(page)?, word))
 }
 
+/// Asks the memory system for the record of a node, if its page was touched before.
+#[inline(always)]
+pub(crate) fn prefetch(view: &View, node: NodeId) {
+    let (page, word) = place(node);
+    if let Some(page) = view.pages(Kind::Nodes).loaded(page) {
+        kernels::prefetch_words(page.words().get(word..word + WORDS).unwrap_or(&[]));
+    }
+}
+
+/// The stored vectors.
+#[inline(always)]
+pub(crate) fn vectors(view: &View) -> Result<&Rows> {
+    view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))
+}
+
+/// The vector in a row, which is as long as a multiple of 64 bytes.
+#[inline(always)]
+pub(crate) fn vector_in(row: &[u8], dimensions: usize) -> Result<&[f32]> {
+    kernels::f32s(row).get(..dimensions).ok_or_else(|| Error::corrupt("a short row"))
+}
+
 /// A node as its user sees it, checksums verified.
 pub(crate) fn get(view: &View, id: &Id, node: NodeId) -> Result<index::Record> {
-    let rows = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
-    let row = kernels::f32s(rows.get_verified(node as usize)?);
-    let vector = row.get(..view.header().dimensions as usize).ok_or_else(|| Error::corrupt("a short row"))?;
+    let row = vectors(view)?.get_verified(node as usize)?;
+    let vector = vector_in(row, view.header().dimensions as usize)?;
     let record = record(view, node)?;
     let payload = record.payload_len.map(|len| ids::read_heap(view, record.payload, len as usize));
     Ok(index::Record { id: id.clone(), vector: vector.to_vec(), payload: payload.transpose()? })
@@ -93,6 +113,12 @@ pub(crate) fn live_place(node: NodeId) -> (usize, usize, u32) {
 pub(crate) fn is_live(view: &View, node: NodeId) -> Result<bool> {
     let (page, word, mask) = live_place(node);
     Ok(view.pages(Kind::Live).get(page)?.word(word) & mask != 0)
+}
+
+/// How many nodes of a list [`live_of`] needs for `most` live ones among `count`: all where some may be tombstones.
+#[inline]
+pub(crate) fn wanted(view: &View, count: u32, most: usize) -> usize {
+    if view.live_count() == count as u64 { most } else { usize::MAX }
 }
 
 /// The first live nodes of a list, at most `most`, in its order.

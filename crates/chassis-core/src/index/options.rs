@@ -159,7 +159,8 @@ pub struct BatchOptions<'a> {
     /// Called with (rows done, rows in all), at most once per internal batch, the numbers rising. In a bulk build a
     /// row is half done when it is linked: its list is selected once more when all of them are.
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
-    /// Set to true from anywhere to stop; the call then fails with [`ErrorKind::Cancelled`] and adds nothing.
+    /// Set to true from anywhere to stop; the call then fails with [`ErrorKind::Cancelled`] and adds nothing. It is
+    /// looked at while codes are fitted, between 64 rows that are encoded and between batches that are linked.
     pub cancel: Option<&'a AtomicBool>,
 }
 

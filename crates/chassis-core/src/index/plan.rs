@@ -45,15 +45,16 @@ impl Plan {
         Plan { ef, gamma: None, links, depth: (spare + ef / 8).min(ef).max(k) }
     }
 
-    /// The walk's part, for distances of which `zero` is that of the query to itself.
+    /// The walk's part, of whose candidates `wanted` are asked for, for distances of which `zero` is that of the
+    /// query to itself.
     #[inline(always)]
-    pub(crate) fn effort(&self, k: usize, zero: Option<f32>, skip: Option<NodeId>) -> Effort {
+    pub(crate) fn effort(&self, k: usize, wanted: usize, zero: Option<f32>, skip: Option<NodeId>) -> Effort {
         let stop = match (self.gamma, zero) {
             // Distances are squares.
             (Some(gamma), Some(zero)) => Some(Stop { k, factor: (1.0 + gamma) * (1.0 + gamma), zero }),
             _ => None,
         };
-        Effort { ef: self.ef, stop, links: self.links, skip }
+        Effort { ef: self.ef, wanted: wanted.min(self.ef), stop, links: self.links, skip }
     }
 
     /// Half-way to another plan of the same family.
@@ -84,6 +85,14 @@ pub(crate) struct Table {
     rows: Vec<Row>,
     /// Nodes of the index then.
     pub(crate) nodes: u32,
+}
+
+impl Table {
+    /// The highest recall promised for so many results by walks over codes of a generation, in thousandths.
+    pub(crate) fn highest(&self, generation: u16, class: u32) -> Option<u16> {
+        let rows = self.rows.iter().filter(|row| row.code_generation == generation && row.k_class == class);
+        rows.map(|row| row.recall_thousandths).max()
+    }
 }
 
 /// The table of a view; `None` when there is none that this release knows.

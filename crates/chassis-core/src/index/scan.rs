@@ -5,14 +5,14 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{Neighbor, NodeId, Point};
-use crate::index::Metric;
 use crate::index::bounds::{Margin, Sides};
 use crate::index::nodes::is_live;
 use crate::index::space::{Unread, VectorPoint};
-use crate::kernels::{self, Lanes, TILE_QUERIES, TILE_ROWS, Tile, WithLanes};
-use crate::storage::{Kind, Rows, View};
+use crate::index::{Metric, nodes};
+use crate::kernels::{Lanes, TILE_QUERIES, TILE_ROWS, Tile, WithLanes};
+use crate::storage::{Rows, View};
 
 /// The exact `k` nearest live nodes of a range, by a scan in node order.
 #[inline(always)]
@@ -23,10 +23,12 @@ pub(crate) fn scan<L: Lanes>(
     k: usize,
     found: &mut Vec<Neighbor>,
 ) -> Result<()> {
-    let (mut node, count) = (nodes.start, nodes.end);
+    let (mut node, count, stays) = (nodes.start, nodes.end, point.stays());
     while node < count {
         let four = [0, 1, 2, 3].map(|i| (node + i).min(count - 1));
-        point.read_on(node, four.len());
+        if !stays {
+            point.read_on(node, four.len());
+        }
         let distances = point.distance4(four);
         for (i, &distance) in distances.iter().enumerate().take((count - node).min(4) as usize) {
             let neighbor = Neighbor { distance, node: four[i] };
@@ -108,7 +110,7 @@ impl WithLanes for ManyScan<'_> {
 
     #[inline(always)]
     fn call<L: Lanes>(self, lanes: L) -> Self::Output {
-        let rows = self.view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let rows = nodes::vectors(self.view)?;
         let failed = Unread::default();
         if self.queries.len() == self.dimensions {
             let point = VectorPoint::new(lanes, self.metric, rows, self.queries, &failed);
@@ -160,8 +162,7 @@ impl<'a> Block<'a> {
             addends: [f32::NAN; TILE_ROWS],
         };
         for i in 0..TILE_ROWS {
-            let row = kernels::f32s(rows.get(nodes.start as usize + i.min(len - 1))?);
-            let Some(row) = row.get(..dimensions) else { return Err(Error::corrupt("a short row")) };
+            let row = nodes::vector_in(rows.get(nodes.start as usize + i.min(len - 1))?, dimensions)?;
             block.rows[i] = row;
             (block.factors[i], block.addends[i]) = metric.row(margin, lanes.dot(row, row));
         }

@@ -15,7 +15,7 @@ use crate::index::space::{ListsView, Unread, VectorPoint};
 use crate::index::stages::{StageScratch, Stages};
 use crate::index::{Id, Inner, ids, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
-use crate::storage::{Kind, View};
+use crate::storage::View;
 
 /// Results of one search, nearest first; equal distances by age. Reuse one to search without allocation.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -67,7 +67,7 @@ impl Scratch {
     #[cfg(feature = "__internals")]
     pub(crate) fn counts(&self) -> [usize; 4] {
         let (met, hops) = self.walk.cost();
-        [met, hops, self.stages.followed(), self.stages.measured()]
+        [met, hops, self.stages.followed().0, self.stages.measured()]
     }
 
     /// Of the last search: how many of its results are as near as the true neighbors, and what it cost in units of
@@ -75,19 +75,18 @@ impl Scratch {
     pub(crate) fn outcome(&self, truth: &[f32]) -> (u64, u64) {
         let farthest = truth.last().copied().unwrap_or(f32::NEG_INFINITY);
         let near = self.found.iter().filter(|neighbor| neighbor.distance <= farthest).count();
-        let (met, hops) = self.walk.cost();
-        (
-            near.min(truth.len()) as u64,
-            (met * MET_COST + hops * HOP_COST + self.stages.followed() * FOLLOWED_COST) as u64,
-        )
+        let ((met, hops), (followed, lines)) = (self.walk.cost(), self.stages.followed());
+        let cost = met * MET_COST + hops * HOP_COST + followed * FOLLOWED_COST + lines * LINE_COST;
+        (near.min(truth.len()) as u64, cost as u64)
     }
 }
 
-/// What a node met, a list read and a candidate followed up cost, against each other: about the nanoseconds that
-/// profiles of 100 to 1,536 dimensions show. They only rank plans, which differ by more.
+/// What a node met, a list read, a candidate followed up and a cache line read for that cost, against each other: about
+/// the nanoseconds that profiles of 100 to 1,536 dimensions show. They only rank plans, which differ by more.
 const MET_COST: usize = 10;
 const HOP_COST: usize = 70;
-const FOLLOWED_COST: usize = 50;
+const FOLLOWED_COST: usize = 15;
+const LINE_COST: usize = 4;
 
 /// What one search runs with.
 struct Job<'a> {
@@ -184,7 +183,7 @@ impl WithLanes for Job<'_> {
 
     #[inline(always)]
     fn call<L: Lanes>(mut self, lanes: L) -> Result<()> {
-        let rows = self.view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let rows = nodes::vectors(self.view)?;
         let failed = Unread::default();
         let point = VectorPoint::new(lanes, self.metric, rows, self.query, &failed);
         self.scratch.found.clear();
@@ -259,7 +258,7 @@ fn walk_vectors<L: Lanes>(
     found: &mut Vec<Neighbor>,
 ) -> Result<()> {
     let lists = ListsView::new(view);
-    let effort = plan.effort(k, point.zero(), skip);
+    let effort = plan.effort(k, nodes::wanted(view, count, k), point.zero(), skip);
     let nearest = walk.search(point, &lists, entry, count, effort);
     lists.outcome()?;
     nodes::live_of(view, nearest, k, found)?;

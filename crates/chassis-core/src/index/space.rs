@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::format::neighbors;
 use crate::graph::{self, Neighbor, NodeId};
 use crate::index::{Metric, nodes};
-use crate::kernels::{self, Lanes, WithLanes};
-use crate::storage::{Kind, Page, Pages, Rows, View};
+use crate::kernels::{self, LINE, Lanes, WithLanes};
+use crate::storage::{Kind, Page, Pages, RowReader, Rows, View};
 
 // The graph knows nothing of files, so both name the mark that ends a list.
 const _: () = assert!(graph::NONE == neighbors::NONE);
@@ -224,6 +224,7 @@ pub(crate) fn ask(rows: &Rows, candidates: &[Neighbor]) {
 pub(crate) struct VectorPoint<'a, L: Lanes> {
     lanes: L,
     rows: &'a Rows,
+    reader: RowReader<'a>,
     query: &'a [f32],
     prepared: f32,
     failed: &'a Unread,
@@ -244,22 +245,32 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
         failed: &'a Unread,
     ) -> Self {
         let prepared = metric.prepare(lanes, query);
-        VectorPoint { lanes, rows, query, prepared, failed, metric }
+        VectorPoint { lanes, rows, reader: rows.reader(), query, prepared, failed, metric }
+    }
+
+    /// The vector of a row; empty when there is none.
+    #[inline(always)]
+    fn vector_of(&self, row: &'a [u8]) -> &'a [f32] {
+        kernels::f32s(row).get(..self.query.len()).unwrap_or(&[])
+    }
+
+    /// The vector of a node; empty when its chunk was not touched before.
+    #[inline(always)]
+    fn located(&self, node: NodeId) -> &'a [f32] {
+        self.vector_of(self.reader.row(node as usize).unwrap_or(&[]))
     }
 
     #[inline(always)]
     fn vector(&self, node: NodeId) -> Option<&'a [f32]> {
-        let row = match self.rows.row(node as usize) {
-            Some(row) => row,
-            None => self.touch(node)?,
-        };
-        kernels::f32s(row).get(..self.query.len())
+        let vector = self.located(node);
+        if vector.is_empty() { self.touch(node) } else { Some(vector) }
     }
 
     #[cold]
     #[inline(never)]
-    fn touch(&self, node: NodeId) -> Option<&'a [u8]> {
-        self.failed.note(self.rows.get(node as usize))
+    fn touch(&self, node: NodeId) -> Option<&'a [f32]> {
+        let vector = self.vector_of(self.failed.note(self.rows.get(node as usize))?);
+        (!vector.is_empty()).then_some(vector)
     }
 
     /// See [`Rows::read_on`].
@@ -268,12 +279,27 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
         self.rows.read_on(node as usize, step);
     }
 
-    /// Begins to read vectors that will be measured soon, where they may not be in memory.
+    /// See [`Rows::stay`].
     #[inline(always)]
-    pub(crate) fn will_need(&self, candidates: &[Neighbor]) {
-        if !self.rows.stay() {
-            ask(self.rows, candidates);
-        }
+    pub(crate) fn stays(&self) -> bool {
+        self.rows.stay()
+    }
+
+    /// Begins to read the vectors of candidates, sorted by their estimates, that will be measured unless the `k`-th
+    /// distance is far from its estimate.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn ask_nearest(&self, candidates: &[Neighbor], k: usize, margin: f32) {
+        let Some(kth) = candidates.get(k - 1).or(candidates.last()) else { return };
+        let farthest = kth.distance + margin;
+        let wanted = candidates.partition_point(|candidate| candidate.distance <= farthest);
+        ask(self.rows, &candidates[..wanted]);
+    }
+
+    /// Cache lines of a vector.
+    #[inline(always)]
+    pub(crate) fn lines(&self) -> usize {
+        size_of_val(self.query).div_ceil(LINE)
     }
 
     /// The distance of the query to itself, where nothing can be nearer.
@@ -295,19 +321,18 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
 impl<L: Lanes> graph::Point for VectorPoint<'_, L> {
     #[inline(always)]
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
-        if let (Some(a), Some(b), Some(c), Some(d)) =
-            (self.vector(nodes[0]), self.vector(nodes[1]), self.vector(nodes[2]), self.vector(nodes[3]))
-        {
-            return self.metric.four(self.lanes, self.query, self.prepared, [a, b, c, d]);
+        let vectors =
+            [self.located(nodes[0]), self.located(nodes[1]), self.located(nodes[2]), self.located(nodes[3])];
+        let [a, b, c, d] = vectors;
+        if a.len().min(b.len()).min(c.len()).min(d.len()) > 0 {
+            return self.metric.four(self.lanes, self.query, self.prepared, vectors);
         }
         nodes.map(|node| self.exact(node))
     }
 
     #[inline(always)]
     fn prefetch(&self, node: NodeId) {
-        if let Some(row) = self.rows.row(node as usize) {
-            self.lanes.prefetch(row);
-        }
+        self.lanes.prefetch(self.reader.row(node as usize).unwrap_or(&[]));
     }
 
     #[inline(always)]
@@ -327,7 +352,7 @@ pub(crate) struct VectorSpace<'a, L: Lanes> {
 
 impl<'a, L: Lanes> VectorSpace<'a, L> {
     pub(crate) fn new(lanes: L, metric: Metric, view: &'a View) -> Result<Self> {
-        let rows = view.rows(Kind::Vectors).ok_or_else(|| Error::corrupt("no vectors object"))?;
+        let rows = nodes::vectors(view)?;
         let dimensions = view.header().dimensions as usize;
         Ok(VectorSpace { lanes, rows, dimensions, failed: Unread::default(), metric })
     }

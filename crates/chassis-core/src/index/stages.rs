@@ -8,13 +8,13 @@
 
 use crate::codes::Prepared;
 use crate::error::Result;
-use crate::graph::{Neighbor, NodeId, Point, Walk};
+use crate::graph::{Neighbor, NodeId, Point, Walk, nodes_of, sort};
 use crate::index::coded::{CodePoint, Coded, Eight, Four, Stage, entry_block};
 use crate::index::nodes;
 use crate::index::plan::Plan;
 use crate::index::scan::offer;
 use crate::index::space::{ListsView, Unread, VectorPoint, ask};
-use crate::kernels::Lanes;
+use crate::kernels::{LINE, Lanes};
 use crate::storage::{Rows, View};
 
 /// An estimate farther than the `k`-th distance by more than this rules a vector out, in units of the squared length
@@ -34,14 +34,16 @@ pub(crate) struct StageScratch {
     pub(crate) prepared: Prepared,
     starts: Vec<Neighbor>,
     candidates: Vec<Neighbor>,
+    keys: Vec<u64>,
+    lines: usize,
     /// Vectors the last search measured.
     measured: usize,
 }
 
 impl StageScratch {
-    /// Candidates the last search followed up.
-    pub(crate) fn followed(&self) -> usize {
-        self.candidates.len()
+    /// Candidates the last search followed up, and the cache lines of finer records and vectors it read for that.
+    pub(crate) fn followed(&self) -> (usize, usize) {
+        (self.candidates.len(), self.lines)
     }
 
     /// Vectors the last search measured.
@@ -83,14 +85,16 @@ impl<L: Lanes> Stages<'_, L> {
         scratch: &mut StageScratch,
         found: &mut Vec<Neighbor>,
     ) -> Result<()> {
-        let StageScratch { prepared, starts, candidates, measured } = scratch;
+        let StageScratch { prepared, starts, candidates, keys, lines, measured } = scratch;
+        *lines = 0;
         found.clear();
         match (self.coded.four, self.coded.eight) {
             (Some(rows), second) => {
                 self.walk::<Four>(rows, prepared, plan, walk, starts, candidates)?;
                 let margin = match second {
                     Some(second) if candidates.len() > self.k => {
-                        self.measure_again(second, prepared, candidates);
+                        self.measure_again(second, prepared, candidates, keys);
+                        *lines += candidates.len() * second.stride() / LINE;
                         MARGIN_8
                     }
                     // What a projection leaves out is not in the estimate's error: no estimate rules anything out.
@@ -103,8 +107,9 @@ impl<L: Lanes> Stages<'_, L> {
                 self.walk::<Eight>(rows, prepared, plan, walk, starts, candidates)?;
                 *measured = self.measure_exactly(candidates, MARGIN_8 * prepared.unit, found);
             }
-            (None, None) => {}
+            (None, None) => *measured = 0,
         }
+        *lines += *measured * self.point.lines();
         self.failed.outcome()
     }
 
@@ -122,15 +127,13 @@ impl<L: Lanes> Stages<'_, L> {
         let point = CodePoint::<L, S>::new(self.lanes, rows, prepared, self.failed);
         let lists = ListsView::new(self.view);
         let layout = self.coded.codec.layout(S::BITS);
-        let effort = plan.effort(self.k, prepared.zero, self.skip);
+        let wanted = nodes::wanted(self.view, self.count, plan.depth);
+        let effort = plan.effort(self.k, wanted, prepared.zero, self.skip);
         starts.clear();
         let far = match entry_block(self.view, &layout, self.count)? {
             Some(block) => {
                 point.measure_entries(block, starts);
-                starts.sort_unstable();
-                let farthest = starts[starts.len() - 1].distance;
-                starts.truncate(STARTS);
-                farthest
+                take_nearest(starts)
             }
             None => {
                 let (top, start) = walk.way_down(&point, &lists, self.entry, self.count);
@@ -145,7 +148,13 @@ impl<L: Lanes> Stages<'_, L> {
 
     /// Stage 2: finer estimates, sorted.
     #[inline(always)]
-    fn measure_again(&self, rows: &Rows, prepared: &Prepared, candidates: &mut [Neighbor]) {
+    fn measure_again(
+        &self,
+        rows: &Rows,
+        prepared: &Prepared,
+        candidates: &mut [Neighbor],
+        keys: &mut Vec<u64>,
+    ) {
         let point = CodePoint::<L, Eight>::new(self.lanes, rows, prepared, self.failed);
         if !rows.stay() {
             ask(rows, candidates);
@@ -162,21 +171,21 @@ impl<L: Lanes> Stages<'_, L> {
                 candidate.distance = distance;
             }
         }
-        candidates.sort_unstable();
+        sort(candidates, keys);
     }
 
     /// Stage 3: exact distances, in the order of the estimates, until no further one can matter. Says how many.
     #[inline(always)]
     fn measure_exactly(&self, candidates: &[Neighbor], margin: f32, found: &mut Vec<Neighbor>) -> usize {
-        // Those that will be measured unless the `k`-th distance is far from its estimate.
-        if let Some(kth) = candidates.get(self.k - 1).or(candidates.last()) {
-            let least = kth.distance + margin;
-            let wanted = candidates.partition_point(|candidate| candidate.distance <= least);
-            self.point.will_need(&candidates[..wanted]);
+        if !self.point.stays() {
+            self.point.ask_nearest(candidates, self.k, margin);
         }
         let ahead = self.point.lookahead();
         for candidate in candidates.iter().take(ahead) {
             self.point.prefetch(candidate.node);
+        }
+        for candidate in candidates.iter().take(self.k) {
+            nodes::prefetch(self.view, candidate.node);
         }
         for (at, four) in candidates.chunks(4).enumerate() {
             if found.len() == self.k && four[0].distance > found[0].distance + margin {
@@ -197,9 +206,20 @@ impl<L: Lanes> Stages<'_, L> {
     }
 }
 
-/// The nodes of one to four candidates, the last one repeated.
+/// Keeps the nearest of the entries, and says how far the farthest was.
 #[inline(always)]
-fn nodes_of(candidates: &[Neighbor]) -> [NodeId; 4] {
-    let last = candidates.len() - 1;
-    [candidates[0].node, candidates[1.min(last)].node, candidates[2.min(last)].node, candidates[last].node]
+fn take_nearest(starts: &mut Vec<Neighbor>) -> f32 {
+    let mut farthest = f32::MIN;
+    for start in starts.iter() {
+        farthest = farthest.max(start.distance);
+    }
+    for place in 0..STARTS.min(starts.len()) {
+        let mut nearest = place;
+        for at in place + 1..starts.len() {
+            nearest = if starts[at] < starts[nearest] { at } else { nearest };
+        }
+        starts.swap(place, nearest);
+    }
+    starts.truncate(STARTS);
+    farthest
 }

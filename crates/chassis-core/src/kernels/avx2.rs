@@ -6,18 +6,21 @@ use super::WithLanes;
 use super::lanes::Simd;
 use super::tile::{self, TILE_ROWS, Tile};
 
-/// Exists only where the CPU has AVX2 and FMA.
+/// Exists only where the CPU has AVX2 and FMA, and the bit instructions that came with them.
 #[derive(Debug, Clone, Copy)]
 pub struct Avx2(());
 
 impl Avx2 {
     /// The proof, if this CPU gives it.
     pub fn detect() -> Option<Avx2> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Avx2(()))
+        let bits = is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2");
+        let counts = is_x86_feature_detected!("lzcnt") && is_x86_feature_detected!("popcnt");
+        let floats = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        (floats && bits && counts).then_some(Avx2(()))
     }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
 fn enter<W: WithLanes>(lanes: Avx2, work: W) -> W::Output {
     work.call(lanes)
 }

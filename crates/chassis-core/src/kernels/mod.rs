@@ -120,16 +120,22 @@ pub fn f32s(bytes: &[u8]) -> &[f32] {
     if before.is_empty() { floats } else { &[] }
 }
 
-const LINE: usize = 64;
+/// Bytes of a cache line.
+pub const LINE: usize = 64;
 
-/// Asks the memory system for every cache line of a record.
+/// Asks the memory system for every cache line of a record that begins with one, as all rows do; of another it may leave
+/// out the last.
 #[inline(always)]
 pub fn prefetch(record: &[u8]) {
     let start = record.as_ptr();
-    let skew = start.addr() % LINE;
-    let line = start.wrapping_sub(skew);
-    for offset in (0..skew + record.len()).step_by(LINE) {
-        prefetch_line(line.wrapping_add(offset));
+    prefetch_line(start);
+    if record.len() > LINE {
+        prefetch_line(start.wrapping_add(LINE));
+        let mut at = 2 * LINE;
+        while at < record.len() {
+            prefetch_line(start.wrapping_add(at));
+            at += LINE;
+        }
     }
 }
 

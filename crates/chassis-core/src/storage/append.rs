@@ -116,7 +116,7 @@ impl Txn<'_> {
             rows.units.verify_chunk(n, used)?;
             rows.units.touch_chunk(n, used)?;
             let gone = || Error::corrupt(format!("chunk {n} of {kind:?}"));
-            chunk.write(0, rows.units.table().bytes(n, 0, used).ok_or_else(gone)?);
+            chunk.write(0, rows.units.table().slots().bytes(n, 0, used).ok_or_else(gone)?);
         }
         let capacity = rows.units.table().capacity();
         self.make_room(kind, n, capacity)?;

@@ -3,7 +3,7 @@
 //! Three back ends implement them: real files (`file`), memory (`memory`), and the simulation of the tests,
 //! which records every call and builds the disk images a crash could leave.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -40,6 +40,18 @@ pub trait Vfs: Send + Sync {
     fn remove(&self, path: &Path) -> Result<()>;
     /// Makes names in the folder of `path_inside` durable.
     fn sync_dir(&self, path_inside: &Path) -> Result<()>;
+    /// [`Vfs::create_new`] of a file that whoever may use `like` may use, and nobody else.
+    fn create_like(&self, path: &Path, _like: &Path) -> Result<Arc<dyn File>> {
+        self.create_new(path)
+    }
+    /// The path of the file itself, where `path` may lead to it by links.
+    fn resolve(&self, path: &Path) -> Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+    /// [`File::identity`] of what a path names now.
+    fn identity(&self, path: &Path) -> Result<(u64, u64)> {
+        self.open(path, Access::Read)?.identity()
+    }
 }
 
 /// An open file.

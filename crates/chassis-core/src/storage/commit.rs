@@ -16,6 +16,7 @@ use crate::format::checksum::{crc, get_u32};
 use crate::format::page::{PageHeader, PageType};
 use crate::format::{BLOCK, Descriptor, Entry, Form, Kind, Meta, free, table};
 use crate::storage::backend::File;
+use crate::storage::block_writer::BlockWriter;
 use crate::storage::mmap::{Page, Region};
 use crate::storage::space::{Space, runs_of};
 use crate::storage::store::{Shared, sign_catalog};
@@ -27,8 +28,6 @@ use crate::storage::{Object, locks, metas};
 
 /// Objects that rewrite this many blocks get them side by side, so that the kernel can map them in 2 MiB pages.
 const CONTIGUOUS: u64 = (2 << 20) / BLOCK as u64;
-/// Bytes handed to the kernel in one write; large writes make large folios, which 2 MiB mappings need.
-const WRITE_BYTES: usize = 8 << 20;
 /// The file grows by an eighth, but by no less and no more than this.
 const GROWTH: (u64, u64) = (64 << 10, 1 << 20);
 
@@ -60,12 +59,30 @@ impl Txn<'_> {
     }
 }
 
+impl Txn<'_> {
+    /// Writes the record of a commit that changes nothing, so that both slots have one of this content: a file that
+    /// takes another's place has no commit before it to fall back to. Such a record names a catalog older than
+    /// itself, which is how [`anchor`] knows that nothing was committed since.
+    pub(crate) fn repeat(&mut self) -> Result<u64> {
+        let (shared, writer) = (self.shared, &mut *self.writer);
+        let last = *writer.view.meta();
+        let meta = Meta { txn: last.txn + 1, previous: last.txn, ..last };
+        let view = Arc::new(writer.view.advanced(meta, &[], Arc::new(shared.pins.pin(meta.txn)?))?);
+        seal(shared, writer, &meta)?;
+        shared.show(&view);
+        writer.view = view;
+        Ok(meta.txn)
+    }
+}
+
 /// Steps 4 to 6. A failed barrier is never tried again (invariant I8): the kernel may have dropped the data and
 /// would report success.
 fn seal(shared: &Shared, writer: &mut Writer, meta: &Meta) -> Result<()> {
     let (file, tuning) = (shared.source.file.as_ref(), shared.source.tuning);
+    let hidden = tuning.has(Bug::NoCompactBarrier) && writer.is_hidden;
     if !tuning.has(Bug::NoDataBarrier)
         && !tuning.has(Bug::EarlyPublish)
+        && !hidden
         && let Err(cause) = file.barrier()
     {
         writer.poisoned = Some("an earlier commit could not be made durable");
@@ -75,7 +92,7 @@ fn seal(shared: &Shared, writer: &mut Writer, meta: &Meta) -> Result<()> {
     let block = meta.encode();
     let write = |at: u64| file.write_at(&block, at * BLOCK as u64);
     let written = metas::blocks_of(meta.txn, tuning).into_iter().try_for_each(write).and_then(|()| {
-        let skip = tuning.has(Bug::NoMetaBarrier) || tuning.has(Bug::EarlyPublish);
+        let skip = hidden || tuning.has(Bug::NoMetaBarrier) || tuning.has(Bug::EarlyPublish);
         if skip { Ok(()) } else { file.barrier() }
     });
     if let Err(cause) = written {
@@ -90,8 +107,8 @@ fn seal(shared: &Shared, writer: &mut Writer, meta: &Meta) -> Result<()> {
 
 /// Makes sure that the newest commit is on the medium before anything builds on it: a killed writer may have left
 /// it in the kernel's cache only. One copy of its record is written again, never both: a torn write must not take
-/// the last whole one. What is torn in the other slot is made void in the same step. The first commit of a file makes
-/// its name durable as well: who created it may have been killed before that.
+/// the last whole one. What is torn in the other slot is made void in the same step. The first commit of a file, new
+/// or compacted, makes its name durable as well: who gave it that name may have been killed before that.
 fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     if writer.anchored {
         return Ok(());
@@ -107,7 +124,10 @@ fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     for block in writer.torn.iter().filter(|_| !tuning.has(Bug::KeepTornMetas)) {
         file.write_at(&metas::void(), block * BLOCK as u64)?;
     }
-    let name = if meta.txn == 0 { shared.sync_name() } else { Ok(()) };
+    let compacted = meta.catalog.birth != meta.txn as u32 && !tuning.has(Bug::NoCompactAnchor);
+    // Where the newest record could not be read, it may have been the one that tells.
+    let is_first = meta.txn == 0 || compacted || shared.skip_to > 0;
+    let name = if is_first { shared.sync_name() } else { Ok(()) };
     if let Err(cause) = name.and_then(|()| file.barrier()) {
         writer.poisoned = Some("the last commit could not be made durable");
         return Err(Error::with_source(
@@ -312,7 +332,7 @@ impl<'a> Plan<'a> {
     /// Step 3: everything but the commit record.
     fn write(&mut self) -> Result<(Meta, Vec<Change>)> {
         let file = self.shared.source.file.clone();
-        let mut out = BlockWriter { file: file.as_ref(), start: 0, bytes: Vec::new() };
+        let mut out = BlockWriter::new(file.as_ref());
         let objects = std::mem::take(&mut self.objects);
         let mut changes = Vec::with_capacity(objects.len() + 1);
         for plan in objects {
@@ -456,32 +476,5 @@ impl<'a> Plan<'a> {
         PageHeader { page_type, kind: d.kind, number, birth: self.txn, level }.sign(bytes);
         out.put(block, bytes)?;
         Ok(Entry { block, blocks: 1, birth: self.txn as u32, crc: get_u32(bytes, 0) })
-    }
-}
-
-/// Joins writes to neighboring blocks.
-struct BlockWriter<'a> {
-    file: &'a dyn File,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl BlockWriter<'_> {
-    fn put(&mut self, block: u64, bytes: &[u8]) -> Result<()> {
-        let next = self.start + (self.bytes.len() / BLOCK) as u64;
-        if block != next || self.bytes.len() + bytes.len() > WRITE_BYTES {
-            self.flush()?;
-            self.start = block;
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        if !self.bytes.is_empty() {
-            self.file.write_at(&self.bytes, self.start * BLOCK as u64)?;
-            self.bytes.clear();
-        }
-        Ok(())
     }
 }

@@ -4,8 +4,9 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::fchown;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -106,6 +107,36 @@ impl Vfs for OsVfs {
             _ => Path::new("."),
         };
         fs::File::open(dir).and_then(|d| d.sync_all()).map_err(|e| failed("sync folder", dir, e))
+    }
+
+    fn create_like(&self, path: &Path, like: &Path) -> Result<Arc<dyn File>> {
+        checked(path)?;
+        let about = fs::metadata(like).map_err(|e| failed("open", like, e))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW);
+        // Closed to others until it is known to whom it is open: who opens a file keeps it.
+        let file = options.mode(0o600).open(path).map_err(|e| failed("create", path, e))?;
+        // Only the superuser can give a file away; for others it is theirs, in the old file's group where they may.
+        let (uid, gid) = (about.uid(), about.gid());
+        let _ = fchown(&file, Some(uid), Some(gid)).or_else(|_| fchown(&file, None, Some(gid)));
+        let mine = file.metadata().map_err(|e| failed("create", path, e))?;
+        // Rights of a group that is another one now are nobody's.
+        let mode = about.mode() & if mine.gid() == gid { 0o777 } else { 0o707 };
+        let granted = file.set_permissions(fs::Permissions::from_mode(mode));
+        if let Err(error) = granted {
+            let _ = fs::remove_file(path);
+            return Err(failed("set the permissions of", path, error));
+        }
+        Ok(Arc::new(OsFile { file }))
+    }
+
+    fn resolve(&self, path: &Path) -> Result<PathBuf> {
+        fs::canonicalize(path).map_err(|e| failed("open", path, e))
+    }
+
+    fn identity(&self, path: &Path) -> Result<(u64, u64)> {
+        let about = fs::metadata(path).map_err(|e| failed("open", path, e))?;
+        Ok((about.dev(), about.ino()))
     }
 }
 

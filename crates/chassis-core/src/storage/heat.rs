@@ -37,15 +37,16 @@ pub(crate) const ORDER: [Kind; 9] = [
 
 /// For each object whether it stays. `whole`: all of the file does.
 pub(crate) fn staying(objects: &[&Descriptor], whole: bool, fits: impl Fn(u64) -> bool) -> Vec<Stay> {
-    let mut stay = vec![if whole { Stay::All } else { Stay::Passes }; objects.len()];
-    let mut kept = 0;
+    if whole {
+        return vec![Stay::All; objects.len()];
+    }
+    let (mut stay, mut kept) = (vec![Stay::Passes; objects.len()], 0);
     // Vectors that fit where the file does not would take the room that everything else needs.
     for kind in ORDER.into_iter().filter(|kind| *kind != Kind::Vectors) {
         let Some(at) = objects.iter().position(|object| object.kind == kind as u16) else { continue };
-        let bytes: u64 =
-            (0..objects[at].units).map(|unit| objects[at].unit_blocks(unit) * BLOCK as u64).sum();
-        if !whole && fits(kept + bytes) {
-            kept += bytes;
+        let with = objects[at].blocks().saturating_mul(BLOCK as u64).saturating_add(kept);
+        if fits(with) {
+            kept = with;
             stay[at] = Stay::Busy;
         }
     }

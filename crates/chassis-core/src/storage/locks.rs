@@ -24,9 +24,16 @@ const PINS: u64 = 1 << 61;
 /// Commits are numbered below this; at a thousand commits a second it lasts 36 million years.
 const PINS_LEN: u64 = 1 << 60;
 
-/// Becomes the writer, waiting up to `timeout` for another one to finish.
-pub(crate) fn lock_writer(file: &dyn File, path: &Path, timeout: Option<Duration>) -> Result<()> {
-    let deadline = timeout.map(|t| Instant::now() + t);
+/// Longer than anybody waits, and no overflow.
+const FOR_EVER: Duration = Duration::from_secs(1 << 30);
+
+/// When a wait of this length ends.
+pub(crate) fn deadline(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(FOR_EVER)
+}
+
+/// Becomes the writer, waiting up to `deadline` for another one to finish.
+pub(crate) fn lock_writer(file: &dyn File, path: &Path, deadline: Option<Instant>) -> Result<()> {
     loop {
         if file.try_lock(WRITER, 1, LockKind::Exclusive)? {
             file.try_lock(PIDS + std::process::id() as u64, 1, LockKind::Shared)?;

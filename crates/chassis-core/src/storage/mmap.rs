@@ -235,6 +235,24 @@ pub(crate) struct PtrTable {
     keep: Mutex<Keep>,
 }
 
+/// The pointers of a table, at hand for loops that follow many.
+#[derive(Clone, Copy)]
+pub(crate) struct Slots<'a>(&'a [AtomicPtr<u8>]);
+
+impl<'a> Slots<'a> {
+    /// `len` bytes at `offset` within unit `n`. The caller has checked that they lie within the unit's rows.
+    #[inline(always)]
+    pub(crate) fn bytes(self, n: usize, offset: usize, len: usize) -> Option<&'a [u8]> {
+        let pointer = self.0.get(n)?.load(Ordering::Acquire);
+        if pointer.is_null() {
+            return None;
+        }
+        // SAFETY: the only callers (Rows, RowReader) pass offsets below the number of rows published for the table, and
+        // every unit stored in it holds all rows published for it; its `keep` keeps it alive as long as the table.
+        Some(unsafe { std::slice::from_raw_parts(pointer.add(offset), len) })
+    }
+}
+
 /// What the pointers of a table point into.
 #[derive(Default, Clone)]
 struct Keep {
@@ -301,16 +319,10 @@ impl PtrTable {
         unsafe { pointer.cast::<Page>().as_ref() }
     }
 
-    /// `len` bytes at `offset` within unit `n`. The caller has checked that they lie within the unit's rows.
+    /// The pointers alone.
     #[inline(always)]
-    pub(crate) fn bytes(&self, n: usize, offset: usize, len: usize) -> Option<&[u8]> {
-        let pointer = self.slots.get(n)?.load(Ordering::Acquire);
-        if pointer.is_null() {
-            return None;
-        }
-        // SAFETY: the only callers (Rows) pass offsets below the number of rows published for the table, and every unit
-        // stored here holds all rows published for it; `keep` keeps it alive as long as this table.
-        Some(unsafe { std::slice::from_raw_parts(pointer.add(offset), len) })
+    pub(crate) fn slots(&self) -> Slots<'_> {
+        Slots(&self.slots)
     }
 
     /// Points an untouched slot into a map, when the map reaches that far. A slot that got a pointer meanwhile keeps

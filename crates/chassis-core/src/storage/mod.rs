@@ -10,8 +10,8 @@
 //! |---|---|
 //! | `backend` | the seam: a file system of files, maps and locks |
 //! | `file`, `memory` | real files; files in memory |
-//! | `limits` | how much memory there is |
-//! | `heat` | which objects stay in it when the file does not |
+//! | `limits`, `smaps` | how much memory there is; how much of a map is in pages of 2 MiB |
+//! | `heat` | which objects stay in memory when the file does not |
 //! | `mmap`, `sys` | the only `unsafe`: maps, private memory, four system calls |
 //! | `units` | from a unit's number through the tables to its bytes, verified at first touch |
 //! | `objects` | pages and rows of one object |
@@ -22,13 +22,15 @@
 //! | `txn` | private pages of the writer, objects made and dropped |
 //! | `append` | private rows of the writer |
 //! | `space` | free blocks and when they may be used again |
-//! | `commit` | the only code that writes to an existing file |
+//! | `commit`, `block_writer` | the only code that writes to an existing file; few large writes out of many blocks |
+//! | `successor` | a new file that takes the place of an index |
 //! | `ids` | the B+tree from keys to nodes |
 //!
 //! `docs/durability.md` has the protocol; its invariants are quoted where the code upholds them.
 
 mod append;
 pub mod backend;
+mod block_writer;
 mod commit;
 pub mod file;
 pub(crate) mod heat;
@@ -39,8 +41,10 @@ pub mod memory;
 mod metas;
 pub mod mmap;
 mod objects;
+mod smaps;
 mod space;
 mod store;
+mod successor;
 mod sys;
 mod tuning;
 mod txn;
@@ -52,8 +56,9 @@ pub use append::RowWriter;
 pub use backend::Vfs;
 pub use memory::MemoryVfs;
 pub use mmap::{Page, PageMut};
-pub use objects::{Pages, Rows};
+pub use objects::{Pages, RowReader, Rows, VerifiedRows};
 pub use store::{OpenMode, Store, StoreStats};
+pub use successor::Place;
 pub use tuning::{Bug, OpenTuning};
 pub use txn::Txn;
 pub use view::{IdsRoot, Published, View};

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub struct StoreStats {
 
 /// An open file.
 pub struct Store {
-    shared: Shared,
+    pub(crate) shared: Shared,
     pid: u32,
     read_only: bool,
     recovered: bool,
@@ -54,8 +54,8 @@ pub struct Store {
 
 /// What the store and its transactions share.
 pub(crate) struct Shared {
-    vfs: Arc<dyn Vfs>,
-    path: PathBuf,
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) path: PathBuf,
     current: RwLock<Arc<View>>,
     /// Odd while the id tree changes.
     pub(crate) ids_changes: AtomicU64,
@@ -64,12 +64,23 @@ pub(crate) struct Shared {
     /// Blocks below this are left alone although the free list has them: see [`Store::open`].
     pub(crate) skip_to: u64,
     pub(crate) writer: Option<Mutex<Writer>>,
+    /// Whether another file took this one's place. Set by whoever is the running transaction.
+    pub(crate) retired: AtomicBool,
 }
 
 impl Shared {
     /// Makes the file's name durable.
     pub(crate) fn sync_name(&self) -> Result<()> {
-        if self.source.tuning.has(Bug::NoDirSync) { Ok(()) } else { self.vfs.sync_dir(&self.path) }
+        if self.source.tuning.has(Bug::NoDirSync) {
+            return Ok(());
+        }
+        // Where a link led to the file, the name is another one.
+        self.vfs.sync_dir(&self.vfs.resolve(&self.path)?)
+    }
+
+    /// Whether the path names another file than the open one.
+    pub(crate) fn is_replaced(&self) -> Result<bool> {
+        Ok(self.vfs.identity(&self.path)? != self.source.file.identity()?)
     }
 
     /// Makes a view the one that searches get.
@@ -83,9 +94,8 @@ impl Store {
     pub fn create(vfs: &Arc<dyn Vfs>, path: &Path, mut header: Header, tuning: &OpenTuning) -> Result<()> {
         header.fanout = tuning.fanout.unwrap_or(header.fanout);
         header.chunk_bytes = tuning.chunk_bytes.unwrap_or(header.chunk_bytes);
-        let temporary = temporary_name(path);
-        let file = vfs.create_new(&temporary)?;
-        let written = write_first_commit(file.as_ref(), &header, tuning)
+        let (temporary, file) = create_temporary(vfs, path)?;
+        let written = write_first_commit(file.as_ref(), &header, 0, tuning)
             .and_then(|()| vfs.rename_new(&temporary, path));
         if let Err(error) = written {
             let _ = vfs.remove(&temporary);
@@ -103,23 +113,47 @@ impl Store {
         tuning: &OpenTuning,
     ) -> Result<Store> {
         let read_only = mode == OpenMode::ReadOnly;
-        let file = vfs.open(path, if read_only { Access::Read } else { Access::ReadWrite })?;
-        let header = Arc::new(read_header(file.as_ref(), read_only)?);
-        let pins = Pins::new(read_only.then(|| file.clone()));
-        if !read_only {
-            locks::lock_writer(file.as_ref(), path, lock_timeout)?;
+        let deadline = lock_timeout.map(locks::deadline);
+        // Once more for each compaction that ends between the two looks.
+        for _ in 0..1_000 {
+            let file = vfs.open(path, if read_only { Access::Read } else { Access::ReadWrite })?;
+            let header = Arc::new(read_header(file.as_ref(), read_only)?);
+            if !read_only {
+                locks::lock_writer(file.as_ref(), path, deadline)?;
+                // A compaction may have put another file in the place of this one, and then given its lock back.
+                if vfs.identity(path)? != file.identity()? {
+                    continue;
+                }
+            }
+            return Store::of(vfs, path, file, header, read_only, tuning);
         }
+        Err(Error::new(
+            ErrorKind::Io,
+            format!("{} was replaced faster than it could be opened", path.display()),
+        ))
+    }
+
+    /// The store of an open file; the writer holds its lock.
+    pub(crate) fn of(
+        vfs: &Arc<dyn Vfs>,
+        path: &Path,
+        file: Arc<dyn File>,
+        header: Arc<Header>,
+        read_only: bool,
+        tuning: &OpenTuning,
+    ) -> Result<Store> {
+        let pins = Pins::new(read_only.then(|| file.clone()));
         let (choice, pin) = settle(file.as_ref(), &pins, *tuning)?;
         let file_len = check_length(file.as_ref(), &choice.meta)?;
-        let source = Arc::new(Mapped::new(file.clone(), file_len, *tuning)?);
+        let source = Arc::new(Mapped::new(file, file_len, *tuning)?);
         let view = Arc::new(view_of(&header, choice.meta, &source, pin)?);
         let recovered = choice.other_damaged;
         // A reader may use the commit that this writer could not read: leave its blocks alone while we run.
         let skip_to = if recovered { file_len.div_ceil(BLOCK as u64) } else { 0 };
         let writer = (!read_only).then(|| Mutex::new(Writer::new(view.clone(), choice.whole, choice.torn)));
-        let ids_changes = AtomicU64::new(0);
+        let (ids_changes, retired) = (AtomicU64::new(0), AtomicBool::new(false));
         let (vfs, path, current) = (vfs.clone(), path.to_owned(), RwLock::new(view));
-        let shared = Shared { vfs, path, current, ids_changes, source, pins, skip_to, writer };
+        let shared = Shared { vfs, path, current, ids_changes, source, pins, skip_to, writer, retired };
         Ok(Store { shared, pid: std::process::id(), read_only, recovered })
     }
 
@@ -161,6 +195,10 @@ impl Store {
             return Err(Error::new(ErrorKind::ForkedHandle, text));
         }
         let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_retired() {
+            let text = format!("{} was compacted; its new file is the index now", self.shared.path.display());
+            return Err(Error::new(ErrorKind::Superseded, text));
+        }
         match writer.poisoned {
             Some(why) => {
                 Err(Error::new(ErrorKind::Poisoned, format!("{why}; close the index and open it again")))
@@ -169,16 +207,32 @@ impl Store {
         }
     }
 
-    /// Moves a reader to the newest commit; says whether there was a newer one.
+    /// Whether a compaction of this handle put another file in this one's place.
+    pub fn is_retired(&self) -> bool {
+        self.shared.retired.load(Ordering::Acquire)
+    }
+
+    /// Whether the path names another file than the open one.
+    pub fn is_replaced(&self) -> Result<bool> {
+        self.shared.is_replaced()
+    }
+
+    /// Opens for reading what the path names now.
+    pub fn reopen(&self) -> Result<Store> {
+        Store::open(&self.shared.vfs, &self.shared.path, OpenMode::ReadOnly, None, self.tuning())
+    }
+
+    /// The knobs it was opened with.
+    pub(crate) fn tuning(&self) -> &OpenTuning {
+        &self.shared.source.tuning
+    }
+
+    /// Moves a reader to the newest commit of its file; says whether there was a newer one.
     pub fn refresh(&self) -> Result<bool> {
         if !self.read_only {
             return Ok(false);
         }
         let file = &self.shared.source.file;
-        if self.shared.vfs.open(&self.shared.path, Access::Read)?.identity()? != file.identity()? {
-            let text = format!("{} was replaced by another file; open it again", self.shared.path.display());
-            return Err(Error::new(ErrorKind::Superseded, text));
-        }
         let view = self.view();
         let tuning = self.shared.source.tuning;
         if metas::choose(file.as_ref(), tuning)?.meta.txn == view.meta().txn {
@@ -205,6 +259,16 @@ impl Store {
         })
     }
 
+    /// Whether it was opened for reading only.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Bytes of the maps that the kernel serves by pages of 2 MiB now; takes milliseconds.
+    pub fn huge_bytes(&self) -> u64 {
+        self.shared.source.huge_bytes()
+    }
+
     /// The header as it is in the file now.
     pub(crate) fn stored_header(&self) -> Result<Header> {
         read_header(self.file(), true)
@@ -215,7 +279,7 @@ impl Store {
         self.file().read_at(block, number * BLOCK as u64)
     }
 
-    fn file(&self) -> &dyn File {
+    pub(crate) fn file(&self) -> &dyn File {
         self.shared.source.file.as_ref()
     }
 }
@@ -229,14 +293,27 @@ impl Drop for Store {
     }
 }
 
-/// Short, so that it fits wherever the name itself does; one for each process and call.
-fn temporary_name(path: &Path) -> PathBuf {
+/// Creates a file to be renamed, under a name that is short, so that it fits wherever the final one does. Where
+/// process ids come again, as in containers, a killed process may have left the same name behind: that one stays.
+fn create_temporary(vfs: &Arc<dyn Vfs>, path: &Path) -> Result<(PathBuf, Arc<dyn File>)> {
     static CALLS: AtomicU64 = AtomicU64::new(0);
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(OsString::from(format!(".chassis-{}-{call}", std::process::id())))
+    loop {
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
+        let name = path.with_file_name(OsString::from(format!(".chassis-{}-{call}", std::process::id())));
+        match vfs.create_new(&name) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            created => return created.map(|file| (name, file)),
+        }
+    }
 }
 
-fn write_first_commit(file: &dyn File, header: &Header, tuning: &OpenTuning) -> Result<()> {
+/// Writes the header and an empty commit, and makes them durable.
+pub(crate) fn write_first_commit(
+    file: &dyn File,
+    header: &Header,
+    txn: u64,
+    tuning: &OpenTuning,
+) -> Result<()> {
     let stride = (header.dimensions * 4).next_multiple_of(64);
     let mut objects: Vec<Descriptor> =
         [Kind::Lists, Kind::Upper, Kind::Nodes, Kind::Live, Kind::Ids].map(Descriptor::paged).into();
@@ -246,10 +323,10 @@ fn write_first_commit(file: &dyn File, header: &Header, tuning: &OpenTuning) -> 
     let mut bytes = vec![0u8; (FIRST_DATA_BLOCK as usize + 1) * BLOCK];
     bytes[..BLOCK].copy_from_slice(&header.encode());
     let catalog =
-        sign_catalog(&objects, FIRST_DATA_BLOCK, 0, &mut bytes[FIRST_DATA_BLOCK as usize * BLOCK..]);
+        sign_catalog(&objects, FIRST_DATA_BLOCK, txn, &mut bytes[FIRST_DATA_BLOCK as usize * BLOCK..]);
     let meta = Meta {
-        txn: 0,
-        previous: 0,
+        txn,
+        previous: txn.saturating_sub(1),
         blocks: FIRST_DATA_BLOCK + 1,
         node_count: 0,
         live_count: 0,
@@ -263,7 +340,7 @@ fn write_first_commit(file: &dyn File, header: &Header, tuning: &OpenTuning) -> 
         ids_depth: 0,
         ids_count: 0,
     };
-    for block in metas::blocks_of(0, *tuning) {
+    for block in metas::blocks_of(txn, *tuning) {
         bytes[block as usize * BLOCK..][..BLOCK].copy_from_slice(&meta.encode());
     }
     file.allocate(bytes.len() as u64)?;

@@ -10,6 +10,8 @@ pub struct OpenTuning {
     pub chunk_bytes: Option<u32>,
     /// Rows from which an index has codes.
     pub codes_from: Option<usize>,
+    /// Bytes a compaction copies from one commit of the new file to the next.
+    pub portion: Option<usize>,
     /// The protection to leave out.
     pub bug: Option<Bug>,
 }
@@ -68,4 +70,10 @@ bugs! {
     ReplaceFreesEarly,
     /// Blocks of an object that a transaction replaced are not freed.
     KeepReplaced,
+    /// A compacted file takes its place before its bytes are durable.
+    NoCompactBarrier,
+    /// The name of a compacted file is not made durable.
+    NoCompactDirSync,
+    /// A writer that finds a compacted file without a commit since does not make its name durable.
+    NoCompactAnchor,
 }

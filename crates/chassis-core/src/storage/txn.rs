@@ -50,6 +50,11 @@ impl<T> Dirty<T> {
     fn is_empty(&self) -> bool {
         self.changed.is_empty()
     }
+
+    /// The same units, shared.
+    fn same(&self) -> Dirty<T> {
+        Dirty { units: self.units.clone(), changed: self.changed.clone() }
+    }
 }
 
 /// State of the one writer.
@@ -68,6 +73,8 @@ pub(crate) struct Writer {
     /// Torn copies of another commit's record, as found at open.
     pub(crate) torn: Vec<u64>,
     pub(crate) poisoned: Option<&'static str>,
+    /// Whether the file has no name yet that anybody opens.
+    pub(crate) is_hidden: bool,
 }
 
 impl Writer {
@@ -82,6 +89,7 @@ impl Writer {
             whole,
             torn,
             poisoned: None,
+            is_hidden: false,
         };
         writer.forget();
         writer
@@ -94,6 +102,13 @@ impl Writer {
         self.chunks = (0..kinds).map(|_| Dirty::default()).collect();
         self.replaced.clear();
     }
+}
+
+/// The derived objects of a transaction at one moment, to go back to.
+pub(crate) struct Before {
+    view: Arc<View>,
+    replaced: Vec<Kind>,
+    objects: Vec<(Kind, Dirty<Page>, Dirty<Region>)>,
 }
 
 /// The right to change the index, one at a time. Dropping it keeps the changes pending: [`Txn::commit`] or
@@ -212,6 +227,28 @@ impl Txn<'_> {
         self.shared.show(&view);
         writer.view = view;
         Ok(())
+    }
+
+    /// The derived objects as they are now, for [`Txn::put_back`].
+    pub(crate) fn derived(&self) -> Before {
+        let writer = &*self.writer;
+        let changed =
+            |kind: &Kind| (*kind, writer.pages[*kind as usize].same(), writer.chunks[*kind as usize].same());
+        let objects = Kind::ALL.iter().filter(|kind| kind.is_derived()).map(changed).collect();
+        Before { view: writer.view.clone(), replaced: writer.replaced.clone(), objects }
+    }
+
+    /// Undoes what was done to derived objects since. Nothing else may have changed meanwhile: no page, no row of
+    /// another object, no count.
+    pub(crate) fn put_back(&mut self, before: Before) {
+        debug_assert_eq!(self.view().published(), before.view.published(), "only derived objects changed");
+        let writer = &mut *self.writer;
+        for (kind, pages, chunks) in before.objects {
+            (writer.pages[kind as usize], writer.chunks[kind as usize]) = (pages, chunks);
+        }
+        writer.replaced = before.replaced;
+        self.shared.show(&before.view);
+        self.writer.view = before.view;
     }
 
     /// Makes new counts visible to searches of this process.

@@ -4,7 +4,8 @@
 //! A unit is a page of a paged object or a chunk of an object of rows. Tables exist for committed units only;
 //! units a transaction adds are reached through the pointers the writer sets.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::error::{Error, Result};
 use crate::format::checksum::{crc, get_u32};
@@ -14,6 +15,7 @@ use crate::format::{BLOCK, Descriptor, FIRST_DATA_BLOCK};
 use crate::storage::backend::{File, MapView};
 use crate::storage::heat::Stay;
 use crate::storage::mmap::{Page, PtrTable, map_bytes};
+use crate::storage::smaps;
 use crate::storage::tuning::{Bug, OpenTuning};
 
 /// Bytes read at once when units are read ahead of their use.
@@ -22,38 +24,69 @@ const READ_BYTES: u64 = 1 << 20;
 /// Reads blocks of the file through its newest map.
 pub(crate) struct Mapped {
     pub(crate) file: Arc<dyn File>,
-    map: std::sync::Mutex<Arc<dyn MapView>>,
-    /// Through which objects that do not stay are read, once there is one: see `heat`.
-    seldom: std::sync::Mutex<Option<Arc<dyn MapView>>>,
+    maps: Mutex<Maps>,
     pub(crate) tuning: OpenTuning,
+}
+
+struct Maps {
+    newest: Arc<dyn MapView>,
+    /// Through which objects that do not stay are read, once there is one: see `heat`.
+    seldom: Option<Arc<dyn MapView>>,
+    /// Those before them that somebody may still hold.
+    older: Vec<Weak<dyn MapView>>,
+}
+
+impl Maps {
+    fn retire(&mut self, old: &Arc<dyn MapView>) {
+        self.older.retain(|map| map.strong_count() > 0);
+        self.older.push(Arc::downgrade(old));
+    }
 }
 
 impl Mapped {
     pub(crate) fn new(file: Arc<dyn File>, len: u64, tuning: OpenTuning) -> Result<Mapped> {
-        let map = std::sync::Mutex::new(file.map(len)?);
-        Ok(Mapped { file, map, seldom: std::sync::Mutex::default(), tuning })
+        let maps = Mutex::new(Maps { newest: file.map(len)?, seldom: None, older: Vec::new() });
+        Ok(Mapped { file, maps, tuning })
     }
 
     /// A map that reaches `end`. Older maps stay where they are for those who hold them.
     pub(crate) fn reaching(&self, end: u64) -> Result<Arc<dyn MapView>> {
-        let mut map = self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if (map.len() as u64) < end {
-            *map = self.file.map(end)?;
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        if (maps.newest.len() as u64) < end {
+            let old = std::mem::replace(&mut maps.newest, self.file.map(end)?);
+            maps.retire(&old);
         }
-        Ok(map.clone())
+        Ok(maps.newest.clone())
     }
 
     /// The same for what is read seldom.
     fn seldom_reaching(&self, end: u64) -> Result<Arc<dyn MapView>> {
-        let mut map = self.seldom.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match &*map {
-            Some(map) if map.len() as u64 >= end => Ok(map.clone()),
-            _ => Ok(map.insert(self.file.map_seldom(end)?).clone()),
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(map) = maps.seldom.as_ref().filter(|map| map.len() as u64 >= end) {
+            return Ok(map.clone());
         }
+        let map = self.file.map_seldom(end)?;
+        if let Some(old) = maps.seldom.replace(map.clone()) {
+            maps.retire(&old);
+        }
+        Ok(map)
+    }
+
+    /// Addresses that are mapped.
+    pub(crate) fn ranges(&self) -> Vec<Range<usize>> {
+        let maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        let older = maps.older.iter().filter_map(Weak::upgrade);
+        let range = |map: Arc<dyn MapView>| map.base().addr()..map.base().addr() + map.len();
+        older.chain(maps.seldom.clone()).chain([maps.newest.clone()]).map(range).collect()
     }
 
     pub(crate) fn mapped_bytes(&self) -> u64 {
-        self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len() as u64
+        self.ranges().iter().map(|range| range.len() as u64).sum()
+    }
+
+    /// Bytes of them in pages of 2 MiB; see [`smaps`].
+    pub(crate) fn huge_bytes(&self) -> u64 {
+        smaps::huge_bytes(&self.ranges())
     }
 }
 
@@ -282,7 +315,7 @@ impl Units {
     /// cannot be found is an error when it is touched.
     #[cold]
     #[inline(never)]
-    pub(crate) fn will_need(&self, units: std::ops::Range<u64>) {
+    pub(crate) fn will_need(&self, units: Range<u64>) {
         let ask = |from: u64, end: u64| {
             if end > from {
                 self.source.file.will_need(from * BLOCK as u64, (end - from) * BLOCK as u64);
@@ -325,7 +358,7 @@ impl Units {
 
     /// Reads committed units through a buffer, in the order and in as large pieces as they lie in the file, so that
     /// their first touches find them in the system's cache: a fault reads a few blocks, or one. Says how many bytes.
-    pub(crate) fn read_in(&self, units: std::ops::Range<u64>) -> Result<u64> {
+    pub(crate) fn read_in(&self, units: Range<u64>) -> Result<u64> {
         // An entry that claims more blocks than a unit has is refused at its touch, not read here.
         let entry = |number| {
             let entry = self.entry(0, number)?;

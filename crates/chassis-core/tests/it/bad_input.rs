@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use chassis_core::{
     BatchOptions, CheckLevel, ErrorKind, Id, Metric, Mode, OpenOptions, SearchOptions, VectorIndex,
@@ -210,6 +211,16 @@ fn every_flipped_bit_of_a_sample_is_survived() {
                 assert_eq!(&index.get(&Id::Integer(i as u64)).unwrap().unwrap().vector, vector, "bit {at}");
             }
         }
+    }
+}
+
+#[test]
+fn a_wait_for_the_writer_may_be_of_any_length() {
+    let (_dir, path, index) = sample(Metric::L2);
+    drop(index);
+    for timeout in [Duration::ZERO, Duration::from_millis(1), Duration::MAX] {
+        let options = OpenOptions { mode: Mode::Open, lock_timeout: Some(timeout), ..Default::default() };
+        VectorIndex::open(&path, &options).expect("nobody else has it");
     }
 }
 

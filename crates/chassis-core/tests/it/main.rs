@@ -10,6 +10,8 @@ mod batch;
 mod child;
 /// Builds and searches over codes.
 mod coded;
+/// Live records in a new file, beside everything else.
+mod compact;
 /// Searches beside a writer.
 mod concurrency;
 /// Which kernels run on this CPU.
@@ -24,10 +26,9 @@ mod durability;
 mod faults;
 /// Files larger than memory.
 mod larger;
-/// Vectors that all point much the same way.
-mod offset;
 /// The documents against the code.
 mod spec;
+mod stats;
 /// Seeded data, a model, temporary files.
 mod support;
 /// Hostile bytes under good checksums.

@@ -138,6 +138,10 @@ fn recover(
         }
         Step::Commit if error.kind() == ErrorKind::DiskFull => again(session, step).map(|()| true),
         Step::CommitFull if error.kind() == ErrorKind::DiskFull => again(session, step).map(|()| true),
+        // Before the rename nothing has changed; what cannot be told apart is a failing `check` after it.
+        Step::Compact | Step::CompactFull if error.kind() != ErrorKind::CommitIndeterminate => {
+            again(session, step).map(|()| true)
+        }
         Step::Add(_)
         | Step::Batch(_)
         | Step::Delete(_)

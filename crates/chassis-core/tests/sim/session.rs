@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chassis_core::internals::storage::backend::Vfs;
-use chassis_core::{CheckLevel, Error, ErrorKind, Mode, VectorIndex};
+use chassis_core::{CheckLevel, CompactOptions, Error, ErrorKind, Mode, VectorIndex};
 
 use crate::derived;
 use crate::oracle::{self, Judge, Model, Spec, Version};
@@ -40,7 +40,8 @@ pub struct Session {
     pub maybe: Vec<usize>,
     pub index: Option<VectorIndex>,
     draft: Version,
-    reader: Option<(VectorIndex, usize)>,
+    /// A reader, the version it sees, and the file it has open.
+    reader: Option<(VectorIndex, usize, Option<usize>)>,
     salt: u64,
 }
 
@@ -76,6 +77,9 @@ impl Session {
             Step::Derive(..) | Step::Extend(..) | Step::Drop(_) => self.derive(step),
             Step::Commit => self.commit().map(drop),
             Step::Rollback => self.rollback(),
+            Step::Compact => self.compact(),
+            Step::CompactFull => self.compact_full(),
+            Step::KillCompact(call, after) => self.kill_compact(*call, *after),
             Step::Kill => {
                 self.kill();
                 Ok(())
@@ -240,6 +244,69 @@ impl Session {
         self.look(self.index()?, &self.draft)
     }
 
+    /// The records stay the same, so there is no new version: what is found has to be the current one.
+    fn compact(&mut self) -> Result<(), Stop> {
+        let before = self.vfs.named(&oracle::path());
+        let options = CompactOptions { threads: Some(1), ..Default::default() };
+        let outcome = self.index()?.compact(&options);
+        let (moved, records) = (self.vfs.named(&oracle::path()) != before, self.draft.records.len() as u64);
+        match outcome {
+            Ok(report) if !moved || report.records != records => {
+                Err(Stop::Violation(format!("{report:?} of {records} records, renamed: {moved}")))
+            }
+            Ok(report) => {
+                let current = self.current.unwrap_or(0);
+                if report.commit <= self.model.versions[current].txn {
+                    return Err(Stop::Violation(format!("a commit number went back to {}", report.commit)));
+                }
+                self.model.versions[current].txn = report.commit;
+                self.look(self.index()?, &self.draft)
+            }
+            Err(error) if moved != (error.kind() == ErrorKind::CommitIndeterminate) => {
+                Err(Stop::Violation(format!("renamed: {moved}, and {error}")))
+            }
+            Err(error) => {
+                // Whatever failed, searches go on.
+                let seen = self.index()?;
+                let compared =
+                    self.vfs.paused(|| oracle::compare(seen, &self.spec, &self.model, &self.draft));
+                compared.map_err(Stop::Violation)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn compact_full(&mut self) -> Result<(), Stop> {
+        self.vfs.set_limit(Some(9 * 4096));
+        let outcome = self.compact();
+        self.vfs.set_limit(None);
+        match outcome {
+            Ok(()) => Err(Stop::Violation("a compaction found room on a full disk".into())),
+            Err(Stop::Engine(e)) if e.kind() == ErrorKind::DiskFull => self.look(self.index()?, &self.draft),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn kill_compact(&mut self, call: Call, after: u64) -> Result<(), Stop> {
+        if self.vfs.armed() {
+            // The fault sweep has a failure of its own in store.
+            self.compact()?;
+            self.kill();
+            return Ok(());
+        }
+        let fault = Fault { after, call: Some(call), failure: Failure::Killed, sticky: true };
+        self.vfs.set_fault(Some(fault));
+        let outcome = self.compact();
+        let struck = self.vfs.tripped();
+        self.kill();
+        self.vfs.set_fault(None);
+        match outcome {
+            Err(Stop::Engine(_)) if struck => Ok(()),
+            Err(Stop::Violation(text)) => Err(Stop::Violation(text)),
+            other => Err(Stop::Violation(format!("a kill at {call:?} {after} did not strike: {other:?}"))),
+        }
+    }
+
     /// A check that may meet a fault, then a comparison that meets none.
     fn look(&self, index: &VectorIndex, version: &Version) -> Result<(), Stop> {
         let report = index.check(CheckLevel::Full)?;
@@ -288,13 +355,13 @@ impl Session {
 
     fn open_reader(&mut self) -> Result<(), Stop> {
         let index = self.spec.open(&self.dyn_vfs(), Mode::ReadOnly)?;
-        self.reader = Some((index, self.current.unwrap_or(0)));
+        self.reader = Some((index, self.current.unwrap_or(0), self.vfs.named(&oracle::path())));
         self.check_reader()
     }
 
     /// The reader's snapshot, block by block and record by record: `check` looks again at pages seen before.
     fn check_reader(&mut self) -> Result<(), Stop> {
-        let Some((reader, version)) = &self.reader else { return Ok(()) };
+        let Some((reader, version, _)) = &self.reader else { return Ok(()) };
         self.look(reader, &self.model.versions[*version]).map_err(|stop| match stop {
             Stop::Violation(text) => Stop::Violation(format!("the reader's snapshot: {text}")),
             engine => engine,
@@ -303,12 +370,13 @@ impl Session {
 
     fn refresh_reader(&mut self) -> Result<(), Stop> {
         let current = self.current.unwrap_or(0);
-        if let Some((reader, version)) = &mut self.reader {
+        let named = self.vfs.named(&oracle::path());
+        if let Some((reader, version, file)) = &mut self.reader {
             let moved = reader.refresh()?;
-            if moved != (*version != current) {
+            if moved != (*version != current || *file != named) {
                 return Err(Stop::Violation(format!("refresh from {version} to {current} said {moved}")));
             }
-            *version = current;
+            (*version, *file) = (current, named);
         }
         self.check_reader()
     }

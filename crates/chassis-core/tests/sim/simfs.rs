@@ -273,6 +273,11 @@ impl SimVfs {
         lock(&self.state).tripped
     }
 
+    /// The file that has this name.
+    pub fn named(&self, path: &Path) -> Option<usize> {
+        lock(&self.state).names.get(path).copied()
+    }
+
     /// Whether a file has this name.
     pub fn exists(&self, path: &Path) -> bool {
         lock(&self.state).names.contains_key(path)

@@ -7,6 +7,7 @@ use chassis_core::internals::storage::{Kind, OpenTuning};
 use chassis_core::{IdType, Quantization};
 
 use crate::oracle::Spec;
+use crate::simfs::Call;
 
 /// One step of a script. Numbers name records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,12 @@ pub enum Step {
     Drop(Kind),
     Commit,
     Rollback,
+    /// Everything is committed; its live records go to a new file, which takes the place of the old one.
+    Compact,
+    /// A compaction that has to fail with a full disk.
+    CompactFull,
+    /// The process dies within a compaction, at this call, when so many of them have passed.
+    KillCompact(Call, u64),
     /// The process dies between calls.
     Kill,
     /// The process dies while it creates the file, which has its name already.
@@ -96,6 +103,7 @@ pub fn all() -> Vec<Workload> {
     all.extend(damage());
     all.extend(derived());
     all.extend(coded());
+    all.extend(compacted());
     all
 }
 
@@ -320,6 +328,40 @@ fn coded() -> Vec<Workload> {
     ]
 }
 
+/// Files that take the place of others. A portion of a few rows makes several commits of the new file.
+fn compacted() -> Vec<Workload> {
+    let spec = || Spec { tuning: OpenTuning { portion: Some(400), ..spec().tuning }, ..spec() };
+    let strings = Spec { id_type: IdType::String, payloads: true, ..spec() };
+    let coded = Spec {
+        quantization: Quantization::Bits4,
+        tuning: OpenTuning { codes_from: Some(6), ..spec().tuning },
+        ..spec()
+    };
+    let begin = || vec![Open, Batch(0..14), Commit, Delete(0..6), Commit];
+    let plain = vec![
+        vec![Compact, Add(14..15), Commit, CompactFull],
+        vec![Delete(7..9), Commit, Compact, Compact],
+        vec![Add(15..17), Commit, Delete(0..40), Commit, Compact],
+        vec![Add(20..21), Commit],
+    ];
+    let killed = vec![
+        vec![KillCompact(Call::SyncDir, 1), Open, Add(14..15), Commit],
+        vec![KillCompact(Call::Barrier, 2), Open, Add(15..16), Commit, Compact],
+        vec![KillCompact(Call::Rename, 0), Open, Kill, Open, Add(16..17), Commit],
+        vec![KillCompact(Call::SyncDir, 1), Open, Compact, Delete(8..10), Commit],
+    ];
+    let read = vec![
+        vec![Reader, Compact, ReaderCheck, Add(14..16), Commit, ReaderCheck, ReaderRefresh],
+        vec![Add(16..17), Delete(9..11), Commit, ReaderCheck, Compact, ReaderRefresh],
+        vec![Add(17..18), Commit, ReaderRefresh, ReaderClose],
+    ];
+    vec![
+        Workload { spec: spec(), ..workload("compaction", begin(), then(plain)) },
+        Workload { spec: strings, ..workload("compaction, killed", begin(), then(killed)) },
+        Workload { spec: coded, ..workload("compaction, codes and reader", begin(), then(read)) },
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -364,6 +406,17 @@ mod tests {
             log(&named("extent growth")).iter().any(|op| matches!(op, Op::Length { .. })),
             "the file grows"
         );
+    }
+
+    #[test]
+    fn new_files_take_their_place_after_several_commits() {
+        let log = log(&named("compaction"));
+        let renamed = |op: &Op| matches!(op, Op::Link { path, .. } if *path == crate::oracle::path());
+        assert_eq!(log.iter().filter(|op| renamed(op)).count(), 4);
+        let first = log.iter().position(renamed).expect("a rename");
+        let barriers = log[..first].iter().filter(|op| matches!(op, Op::Barrier { .. })).count();
+        // Of the empty commit and of the repeated one; two of each other.
+        assert!(barriers >= 3 + 2 * 3, "{barriers} barriers before the rename");
     }
 
     #[test]

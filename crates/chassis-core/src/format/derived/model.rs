@@ -27,7 +27,8 @@ pub const LAYOUT: &[Field] = &[
     ("generation", 20, 4),
     ("fitted_rows", 24, 8),
     ("seed", 32, 8),
-    ("reserved", 40, 24),
+    ("index_rows", 40, 8),
+    ("reserved", 48, 16),
 ];
 
 /// How a model was fitted.
@@ -55,6 +56,8 @@ pub struct ModelHeader {
     pub fitted_rows: u64,
     /// Seed of the rotation that the matrix includes.
     pub seed: u64,
+    /// Rows of the index then, from which those were drawn.
+    pub index_rows: u64,
 }
 
 impl ModelHeader {
@@ -94,6 +97,7 @@ impl<'a> Model<'a> {
             generation: get_u32(bytes, 20),
             fitted_rows: get_u64(bytes, 24),
             seed: get_u64(bytes, 32),
+            index_rows: get_u64(bytes, 40),
         };
         let matrix = header.kind == ModelKind::Principal;
         ensure(header.dimensions == dimensions && dimensions > 0, "the dimensions of the model")?;
@@ -102,7 +106,8 @@ impl<'a> Model<'a> {
             "the components of the model",
         )?;
         ensure(flags == if matrix { FLAG_MATRIX } else { 0 }, "the flags of the model")?;
-        ensure(header.generation > 0 && header.fitted_rows < 1 << 48, "a number in the model")?;
+        let counts = header.fitted_rows < 1 << 48 && header.index_rows < 1 << 48;
+        ensure(header.generation > 0 && counts, "a number in the model")?;
         ensure(get_u32(bytes, 16) as usize == header.stride(), "the stride of the model")?;
         ensure(bytes.len() == header.rows() * header.stride(), "the length of the model")?;
         let model = Model { header, bytes };
@@ -150,6 +155,7 @@ pub fn encode(header: &ModelHeader, mean: &[f32], matrix: &[f32]) -> Result<Vec<
     put_u32(&mut bytes, 20, header.generation);
     put_u64(&mut bytes, 24, header.fitted_rows);
     put_u64(&mut bytes, 32, header.seed);
+    put_u64(&mut bytes, 40, header.index_rows);
     let rows = std::iter::once(mean).chain(matrix.chunks(dimensions.max(1)));
     for (values, row) in rows.zip(bytes.chunks_mut(stride.max(1)).skip(1)) {
         for (value, out) in values.iter().zip(row.as_chunks_mut::<4>().0) {
@@ -166,7 +172,15 @@ mod tests {
     use crate::format::derived::testing::{abuse, end_of};
 
     fn header(kind: ModelKind, dimensions: u32, components: u32) -> ModelHeader {
-        ModelHeader { kind, dimensions, components, generation: 4, fitted_rows: 9_000, seed: 42 }
+        ModelHeader {
+            kind,
+            dimensions,
+            components,
+            generation: 4,
+            fitted_rows: 9_000,
+            seed: 42,
+            index_rows: 20_000,
+        }
     }
 
     #[test]
@@ -195,7 +209,9 @@ mod tests {
     fn every_number_is_checked() {
         let good = encode(&header(ModelKind::Principal, 20, 3), &[0.5; 20], &[0.25; 60]).unwrap();
         assert!(Model::decode(&good, 21).is_err(), "another index");
-        for (name, at, len) in LAYOUT.iter().filter(|f| !matches!(f.0, "fitted_rows" | "seed" | "reserved")) {
+        for (name, at, len) in
+            LAYOUT.iter().filter(|f| !matches!(f.0, "fitted_rows" | "seed" | "index_rows" | "reserved"))
+        {
             for value in [0u8, 0xff] {
                 let mut bad = good.clone();
                 bad[*at..at + len].fill(value);
