@@ -7,6 +7,11 @@
 //! Of such maps the system does not count the uses. What has room is therefore read twice when it is read in, which it
 //! does count; rows of what has none are asked for all at once before they are needed
 //! ([`Rows::will_need`](super::Rows::will_need)).
+//!
+//! It is decided when a view is made, that is at an open, a commit and a refresh, for all objects together: a dozen
+//! comparisons with a number that is read once a process (see `limits`). A search looks at the outcome once for each
+//! object it asks for. What a handle touched before its file outgrew the memory is reached by the map it was touched
+//! by until the handle is opened again.
 
 use crate::format::{BLOCK, Descriptor, Kind};
 

@@ -190,16 +190,16 @@ impl Rows {
     }
 
     /// Whether rows once read can be relied on to stay in memory. Where not, [`Rows::will_need`] is worth its system
-    /// calls: many reads then take about as long as one.
+    /// calls: many reads then take about as long as one. Look once for many rows where they are few instructions each.
     #[inline(always)]
     pub fn stay(&self) -> bool {
         self.units.stay()
     }
 
-    /// Begins to read a row that will be needed soon.
+    /// Begins to read a row that will be needed soon. Nothing where rows stay in memory.
     pub fn will_need(&self, n: usize) {
         let (chunk, offset) = self.place(n);
-        if n < self.len() && !self.units.table().is_private(chunk) {
+        if !self.stay() && n < self.len() && !self.units.table().is_private(chunk) {
             self.units.will_need_part(chunk as u64, offset as u64, self.stride as u64);
         }
     }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use chassis_core::internals::storage::backend::{Access, File, LockKind, MapView};
 use chassis_core::internals::storage::{MemoryVfs, OpenTuning, Vfs};
 use chassis_core::{
-    BatchOptions, CheckLevel, Hits, Metric, Mode, OpenOptions, Result, SearchOptions, VectorIndex,
+    BatchOptions, CheckLevel, CompactOptions, Hits, Metric, Mode, OpenOptions, Result, SearchOptions,
+    VectorIndex,
 };
 
 use crate::support::{clustered, options};
@@ -42,13 +43,18 @@ struct TightFile {
     asked: Arc<Asked>,
 }
 
+impl Tight {
+    fn wrap(&self, file: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(TightFile { file, memory: self.memory, asked: self.asked.clone() })
+    }
+}
+
 impl Vfs for Tight {
     fn open(&self, path: &Path, access: Access) -> Result<Arc<dyn File>> {
-        let file = self.files.open(path, access)?;
-        Ok(Arc::new(TightFile { file, memory: self.memory, asked: self.asked.clone() }))
+        Ok(self.wrap(self.files.open(path, access)?))
     }
     fn create_new(&self, path: &Path) -> Result<Arc<dyn File>> {
-        self.files.create_new(path)
+        Ok(self.wrap(self.files.create_new(path)?))
     }
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
         self.files.rename_new(from, to)
@@ -121,10 +127,13 @@ fn built() -> (Arc<MemoryVfs>, Vec<f32>) {
 }
 
 fn open(files: &Arc<MemoryVfs>, memory: u64) -> (VectorIndex, Arc<Asked>) {
+    open_as(files, memory, &OpenOptions { mode: Mode::ReadOnly, ..Default::default() })
+}
+
+fn open_as(files: &Arc<MemoryVfs>, memory: u64, options: &OpenOptions) -> (VectorIndex, Arc<Asked>) {
     let asked = Arc::new(Asked::default());
     let vfs: Arc<dyn Vfs> = Arc::new(Tight { files: files.clone(), memory, asked: asked.clone() });
-    let options = OpenOptions { mode: Mode::ReadOnly, ..Default::default() };
-    (VectorIndex::open_with(&vfs, Path::new("index"), &options, &OpenTuning::default()).unwrap(), asked)
+    (VectorIndex::open_with(&vfs, Path::new("index"), options, &OpenTuning::default()).unwrap(), asked)
 }
 
 fn search(index: &VectorIndex, query: &[f32], exact: bool) -> Hits {
@@ -189,7 +198,55 @@ fn a_scan_asks_for_what_comes_next_in_large_pieces() {
         tight.search_batch(queries, &exact, None).unwrap(),
         roomy.search_batch(queries, &exact, None).unwrap()
     );
+}
+
+#[test]
+fn a_check_asks_for_each_chunk_and_then_for_codes_and_vectors_in_order() {
+    let (files, _) = built();
+    let (tight, asked) = open(&files, 0);
     assert!(tight.check(CheckLevel::Full).unwrap().is_ok());
+    let (large, small): (Vec<u64>, Vec<u64>) =
+        asked.take().iter().map(|range| range.1).partition(|bytes| *bytes > 64 << 10);
+    let (large, small): (u64, u64) = (large.iter().sum(), small.iter().sum());
+    let vectors = (ROWS * DIMS * 4) as u64;
+    assert!(small > vectors, "{small}: chunks are verified");
+    // Vectors once for each kind of codes made of them, and those codes.
+    assert!((2 * vectors + 2 * vectors / 8..3 * vectors).contains(&large), "{large} of {vectors}");
+}
+
+#[test]
+fn an_index_that_outgrows_the_memory_answers_as_before() {
+    let files = MemoryVfs::new(64 << 20);
+    let rows = clustered(ROWS + 200, DIMS, 3);
+    let (first, second) = rows.split_at(500 * DIMS);
+    let (index, asked) = open_as(&files, 2 << 20, &options(DIMS, Metric::L2));
+    index.add_batch(first, &BatchOptions::default()).unwrap();
+    index.commit().unwrap();
+    search(&index, &first[..DIMS], false);
+    let fitted = index.stats().unwrap().mapped_bytes;
+    assert_eq!((asked.take(), asked.seldom_maps.load(Ordering::Relaxed)), (vec![], 0));
+    // Codes of rows since the fit are compared with those before it.
+    let (second, third) = second.split_at((ROWS - 500) * DIMS);
+    for rows in [second, third] {
+        index.add_batch(rows, &BatchOptions::default()).unwrap();
+        index.commit().unwrap();
+    }
+    asked.take();
+    assert!(index.stats().unwrap().mapped_bytes > fitted, "a map for each way of reading");
+    assert_ne!(asked.take(), vec![], "the rows of a sample are asked for");
+    let compared = |index: &VectorIndex| {
+        let (roomy, _) = open(&files, u64::MAX);
+        for query in rows.chunks(DIMS).step_by(211) {
+            assert_eq!(search(index, query, false), search(&roomy, query, false));
+            assert_ne!(asked.take(), vec![]);
+        }
+        assert!(index.check(CheckLevel::Full).unwrap().is_ok());
+    };
+    compared(&index);
+    let maps = asked.seldom_maps.load(Ordering::Relaxed);
+    index.compact(&CompactOptions::default()).unwrap();
+    compared(&index);
+    assert!(asked.seldom_maps.load(Ordering::Relaxed) > maps, "the new file has one of its own");
 }
 
 #[test]
