@@ -15,10 +15,10 @@ pub(super) trait Pool {
     fn push(&mut self, neighbor: Neighbor) -> bool;
     /// Forgets what is too far. Call after each group of pushes.
     fn trim(&mut self);
-    /// The node that `pop` would return.
+    /// The node that `pop` would return if nothing were too far.
     fn peek(&mut self) -> Option<NodeId>;
-    /// A nearest node that was not popped before.
-    fn pop(&mut self) -> Option<Neighbor>;
+    /// A nearest node that was not popped before, unless it is farther than `limit`.
+    fn pop(&mut self, limit: f32) -> Option<Neighbor>;
     /// The `k`-th smallest distance; infinite with fewer. `k` is what `watch` was given, and counts from 1.
     fn kth(&self, k: usize) -> f32;
     /// The nearest `wanted` of all that entered, at most `ef`, sorted.
@@ -45,8 +45,11 @@ mod tests {
             self.all.truncate(self.ef);
         }
 
-        fn pop(&mut self) -> Option<Neighbor> {
+        fn pop(&mut self, limit: f32) -> Option<Neighbor> {
             let open = self.all.iter_mut().find(|(_, popped)| !popped)?;
+            if open.0.distance > limit {
+                return None;
+            }
             open.1 = true;
             Some(open.0)
         }
@@ -64,7 +67,9 @@ mod tests {
                     if random.is_multiple_of(5) {
                         let head = slow.all.iter().find(|(_, popped)| !popped).map(|(n, _)| n.node);
                         assert_eq!(pool.peek(), head);
-                        assert_eq!(pool.pop(), slow.pop(), "ef {ef} step {i}");
+                        let limit =
+                            if random.is_multiple_of(2) { f32::INFINITY } else { spread as f32 / 4.0 };
+                        assert_eq!(pool.pop(limit), slow.pop(limit), "ef {ef} step {i}");
                     } else {
                         let distance = (random >> 8) as f32 % spread as f32 - 1.0;
                         let neighbor = Neighbor { distance, node: i };

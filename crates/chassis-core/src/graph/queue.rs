@@ -263,9 +263,12 @@ impl Pool for Queue {
     }
 
     #[inline(always)]
-    fn pop(&mut self) -> Option<Neighbor> {
+    fn pop(&mut self, limit: f32) -> Option<Neighbor> {
         let bucket = self.first_bucket()?;
         let entry = &mut self.entries[self.heads[bucket % BUCKETS] as usize];
+        if entry.distance > limit {
+            return None;
+        }
         entry.popped = true;
         self.heads[bucket % BUCKETS] = entry.next;
         if entry.next == END {
@@ -374,14 +377,14 @@ mod tests {
             let mut last = 0;
             for _ in 0..distances.len() {
                 let peeked = queue.peek();
-                let node = queue.pop().unwrap().node as usize;
+                let node = queue.pop(f32::INFINITY).unwrap().node as usize;
                 assert_eq!(peeked, Some(node as u32));
                 assert!(!std::mem::replace(&mut seen[node], true), "shape {shape}");
                 let bucket = queue.bucket(distances[node]);
                 assert!(bucket >= last, "shape {shape}");
                 last = bucket;
             }
-            assert_eq!((queue.peek(), queue.pop()), (None, None));
+            assert_eq!((queue.peek(), queue.pop(f32::INFINITY)), (None, None));
         }
     }
 
@@ -394,11 +397,11 @@ mod tests {
             queue.push(Neighbor { distance: 1.0 - 2f32.powi(step), node: step as u32 });
             queue.trim();
             if step % 2 == 1 {
-                popped.extend(queue.pop().map(|n| n.node));
-                popped.extend(queue.pop().map(|n| n.node));
+                popped.extend(queue.pop(f32::INFINITY).map(|n| n.node));
+                popped.extend(queue.pop(f32::INFINITY).map(|n| n.node));
             }
         }
-        popped.extend(std::iter::from_fn(|| queue.pop().map(|n| n.node)));
+        popped.extend(std::iter::from_fn(|| queue.pop(f32::INFINITY).map(|n| n.node)));
         popped.sort_unstable();
         assert_eq!(popped, (0..40).collect::<Vec<_>>());
         let mut out = Vec::new();

@@ -120,9 +120,9 @@ impl Pool for Sorted {
     }
 
     #[inline(always)]
-    fn pop(&mut self) -> Option<Neighbor> {
+    fn pop(&mut self, limit: f32) -> Option<Neighbor> {
         let at = self.next;
-        if at >= self.len {
+        if at >= self.len || self.distances[at % ROOM] > limit {
             return None;
         }
         let node = self.nodes[at % ROOM];

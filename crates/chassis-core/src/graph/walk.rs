@@ -2,14 +2,19 @@
 //!
 //! # The loop
 //!
-//! On real data a walk waits for memory most of its time, so the loop of `search_layer` is ordered by it:
+//! On real data a walk waits for memory most of its time, so the loop of `run` is ordered by it, and has two steps
+//! under way at a time:
 //!
-//! 1. pop the nearest node and ask for the list of the next one: if nothing nearer turns up, it is there when
+//! 1. pop the nearest node and ask for the list of the one after it: if nothing nearer turns up, it is there when
 //!    its turn comes;
 //! 2. gather the neighbors not met before, without a branch for each;
-//! 3. ask for whole records ahead of the one being scored, and score four at a time;
+//! 3. score the nodes gathered one step *earlier*, four at a time, and ask meanwhile for the whole records of those
+//!    gathered now: they have the time of a step to arrive;
 //! 4. offer those below the bound to the pool;
-//! 5. when one of them is the nearest of all, ask for its list at once: the next step begins with it.
+//! 5. when one of them is the nearest of all, ask for its list at once.
+//!
+//! A node is thus popped before the neighbors of the last one are scored. That costs a step or two on the way in, and
+//! finds a little more: at equal recall GloVe (340,479 x 100) takes 0.78 to 0.85 of the time.
 //!
 //! A [`Point`] decides what a record is: a stored vector, or a code that stands for it. The loop is the same.
 
@@ -29,40 +34,56 @@ pub(super) struct Batch {
     nodes: [NodeId; SLOTS],
     distances: [f32; SLOTS],
     len: usize,
+    /// The first of them not yet asked for.
+    asked: usize,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Batch { nodes: [0; SLOTS], distances: [0.0; SLOTS], len: 0 }
+        Batch { nodes: [0; SLOTS], distances: [0.0; SLOTS], len: 0, asked: 0 }
     }
 }
 
 impl Batch {
-    /// Scores all nodes. Distances come out finite: what is not a number, or infinite, is as far as can be.
+    /// Takes the place of what was there by the new nodes of a list.
     #[inline(always)]
-    fn score<P: Point>(&mut self, point: &P) {
-        let ahead = point.lookahead();
-        let Batch { nodes, distances, len } = self;
-        let len = (*len).min(SLOTS - 4);
-        if len == 0 {
-            return;
+    fn gather(&mut self, visited: &mut Visited, list: &[AtomicU32]) {
+        self.len = visited.gather(list, &mut self.nodes);
+        self.asked = 0;
+    }
+
+    /// Asks for the records of the nodes before `end`.
+    #[inline(always)]
+    fn ask<P: Point>(&mut self, point: &P, end: usize) {
+        let end = end.min(self.len);
+        while self.asked < end {
+            point.prefetch(self.nodes[self.asked % SLOTS]);
+            self.asked += 1;
         }
-        for &node in &nodes[..len.min(ahead)] {
-            point.prefetch(node);
+    }
+
+    /// Scores all nodes and asks for those of `next`, as far ahead as the point says. Distances come out finite: what
+    /// is not a number, or infinite, is as far as can be.
+    #[inline(always)]
+    fn score<P: Point>(&mut self, point: &P, next: &mut Batch) {
+        let (ahead, len) = (point.lookahead(), self.len.min(SLOTS - 4));
+        if len > 0 {
+            let last = self.nodes[len - 1];
+            self.nodes[len..len + 3].fill(last);
         }
-        let last = nodes[len - 1];
-        nodes[len..len + 3].fill(last);
         let mut at = 0;
         while at < len {
-            for &node in &nodes[(at + ahead).min(len)..(at + ahead + 4).min(len)] {
-                point.prefetch(node);
-            }
+            let end = at + 4 + ahead;
+            self.ask(point, end);
+            next.ask(point, end.saturating_sub(len));
+            let nodes = &self.nodes;
             let four = point.distance4([nodes[at], nodes[at + 1], nodes[at + 2], nodes[at + 3]]);
-            for i in 0..4 {
-                distances[at + i] = finite(four[i]);
+            for (to, distance) in self.distances[at..at + 4].iter_mut().zip(four) {
+                *to = finite(distance);
             }
             at += 4;
         }
+        next.ask(point, ahead);
     }
 
     #[inline(always)]
@@ -80,6 +101,13 @@ pub(super) fn finite(distance: f32) -> f32 {
 #[inline(always)]
 fn list<L: Lists>(lists: &L, layer: u8, node: NodeId) -> &[AtomicU32] {
     if layer == 0 { lists.base(node) } else { lists.upper(node, layer) }
+}
+
+/// As much of a list as the effort says.
+#[inline(always)]
+fn links<L: Lists>(lists: &L, layer: u8, node: NodeId, effort: Effort) -> &[AtomicU32] {
+    let list = list(lists, layer, node);
+    &list[..list.len().min(effort.links)]
 }
 
 /// How far a walk goes.
@@ -136,21 +164,44 @@ pub struct Walk {
     nearest: Vec<Neighbor>,
 }
 
-/// What a walk has met, and the nodes of its current step.
+/// What a walk has met, and the nodes of two steps.
 #[derive(Default)]
 struct Met {
     visited: Visited,
-    batch: Batch,
+    /// Of the step before: scored next, or scored just now.
+    batch: Box<Batch>,
+    /// Gathered last.
+    next: Box<Batch>,
     /// Steps since the counter was last read.
     hops: usize,
 }
 
 impl Met {
+    /// Gathers the new nodes of a list.
+    #[inline(always)]
+    fn gather(&mut self, list: &[AtomicU32]) {
+        self.next.gather(&mut self.visited, list);
+        self.hops += 1;
+    }
+
+    /// What was gathered last is now what is scored next, and nothing comes after it.
+    #[inline(always)]
+    fn turn(&mut self) {
+        std::mem::swap(&mut self.batch, &mut self.next);
+        (self.next.len, self.next.asked) = (0, 0);
+    }
+
+    #[inline(always)]
+    fn score<P: Point>(&mut self, point: &P) {
+        self.batch.score(point, &mut self.next);
+    }
+
+    /// Gathers the new nodes of a list and scores them, with nothing else under way.
     #[inline(always)]
     fn step<P: Point>(&mut self, point: &P, list: &[AtomicU32]) {
-        self.batch.len = self.visited.gather(list, &mut self.batch.nodes);
-        self.batch.score(point);
-        self.hops += 1;
+        self.gather(list);
+        self.turn();
+        self.score(point);
     }
 }
 
@@ -322,24 +373,27 @@ fn run<P: Point, L: Lists, Q: Pool>(
 ) {
     let Some(&first) = starts.iter().min() else { return pool.reset(effort.ef, far, far) };
     met.visited.insert(first.node);
-    let (mut from, mut limit, mut is_open) = (first, f32::INFINITY, false);
+    met.step(point, links(lists, layer, first.node, effort));
+    open(met, pool, starts, first, effort, far);
+    offer(pool, &met.batch, lists, layer, f32::INFINITY);
+    met.turn();
     loop {
-        read(met, point, list(lists, layer, from.node), effort);
-        if !is_open {
-            is_open = true;
-            open(met, pool, starts, first, effort, far);
+        let limit = limit_of(effort.stop, pool);
+        match pool.pop(limit) {
+            Some(from) => {
+                if layer == 0
+                    && let Some(after) = pool.peek()
+                {
+                    lists.prefetch(after);
+                }
+                met.gather(links(lists, layer, from.node, effort));
+            }
+            None if met.batch.len == 0 => return,
+            None => {}
         }
+        met.score(point);
         offer(pool, &met.batch, lists, layer, limit);
-        limit = limit_of(effort.stop, pool);
-        match pool.pop() {
-            Some(next) if next.distance <= limit => from = next,
-            _ => return,
-        }
-        if layer == 0
-            && let Some(next) = pool.peek()
-        {
-            lists.prefetch(next);
-        }
+        met.turn();
     }
 }
 
@@ -366,18 +420,12 @@ fn open<Q: Pool>(
         pool.watch(stop.k);
     }
     pool.push(first);
-    pool.pop();
+    pool.pop(f32::INFINITY);
     for start in starts {
         if met.visited.insert(start.node) {
             pool.push(*start);
         }
     }
-}
-
-/// Reads as much of a list as the effort says.
-#[inline(always)]
-fn read<P: Point>(met: &mut Met, point: &P, links: &[AtomicU32], effort: Effort) {
-    met.step(point, &links[..links.len().min(effort.links)]);
 }
 
 /// Offers the scored nodes to the pool; those that cannot enter are sorted out without a branch for each. The list
