@@ -456,7 +456,8 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
 
   /**
    * Reads in what a search needs, so that the first searches do not wait for the disk: the graph, node records and
-   * codes; the vectors last, and only when the whole file fits in half of the memory. What is read is verified.
+   * codes; the vectors last, and only when the whole file fits in half of the memory. Where it does not, only what
+   * has room is read, the busiest first, and searches are faster for as long as it stays. What is read is verified.
    * Searches and writes go on meanwhile. Nothing needs it; call it after opening when the first answers matter.
    *
    * @throws `ERR_CHASSIS_CORRUPT`, `…_TRUNCATED`, `…_IO`, `…_CLOSED`.

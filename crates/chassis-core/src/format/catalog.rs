@@ -186,6 +186,12 @@ impl Descriptor {
         self.unit_bytes(number).div_ceil(BLOCK as u64)
     }
 
+    /// Blocks that all units take: each but the last is full.
+    pub fn blocks(&self) -> u64 {
+        let Some(last) = self.units.checked_sub(1) else { return 0 };
+        self.unit_blocks(0).saturating_mul(last).saturating_add(self.unit_blocks(last))
+    }
+
     fn decode(b: &[u8]) -> Result<Descriptor> {
         let d = Descriptor {
             kind: get_u16(b, 0),

@@ -122,6 +122,8 @@ impl WithLanes for Compare<'_> {
         let dimensions = codec.header().dimensions as usize;
         let (mut scratch, mut wrong) = (EncodeScratch::default(), Vec::new());
         for node in nodes {
+            stored.read_on(node, 1);
+            rows.read_on(node, 1);
             let vector = nodes::vector_in(stored.get(node)?, dimensions)?;
             if !codec.agrees(lanes, vector, bits, &mut scratch, rows.get(node)?) {
                 wrong.push(node as NodeId);

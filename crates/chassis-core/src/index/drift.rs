@@ -164,6 +164,10 @@ impl Measure<'_> {
         let dimensions = self.view.header().dimensions as usize;
         let (failed, mut prepared, mut sums) = (Unread::default(), Prepared::default(), Sums::default());
         let (mut near, mut others) = (Vec::with_capacity(SAMPLE), Vec::with_capacity(SAMPLE));
+        for node in self.nodes.iter().chain(self.others) {
+            stored.will_need(*node as usize);
+            rows.will_need(*node as usize);
+        }
         let read = |nodes: &[NodeId]| {
             let vectors = nodes.iter().map(|node| nodes::vector_in(stored.get(*node as usize)?, dimensions));
             vectors.collect::<Result<Vec<&[f32]>>>()

@@ -265,6 +265,9 @@ impl WithLanes for Encode<'_> {
         let mut scratch = EncodeScratch::default();
         let mut record = vec![0u8; codec.layout(bits).stride as usize];
         for n in rows {
+            if n < source.count {
+                source.stored.read_on(n, 1);
+            }
             codec.encode(lanes, source.row(n)?, bits, &mut scratch, &mut record);
             writer.write(n, &record)?;
         }

@@ -341,7 +341,8 @@ impl VectorIndex {
     }
 
     /// Reads in what a search needs, so that the first searches do not wait for the disk: the graph, node records
-    /// and codes; the vectors last, and only when the whole file fits in half of the memory. What is read is
+    /// and codes; the vectors last, and only when the whole file fits in half of the memory. Where it does not, only
+    /// what has room is read, the busiest first, and searches are faster for as long as it stays. What is read is
     /// verified. Searches and a writer go on meanwhile.
     ///
     /// # Errors
@@ -374,6 +375,17 @@ impl VectorIndex {
     /// As [`stats`](VectorIndex::stats).
     pub fn stats_with(&self, options: &StatsOptions) -> Result<Stats> {
         self.inner()?.stats(options)
+    }
+
+    /// Of a search over codes: nodes met on layer 0, lists read, candidates followed up, vectors measured.
+    #[cfg(feature = "__internals")]
+    #[doc(hidden)]
+    pub fn search_counts(&self, query: &[f32], options: &SearchOptions) -> Result<[usize; 4]> {
+        let inner = self.inner()?;
+        let mut scratch = search::Scratch::default();
+        inner.check_query(query)?;
+        inner.run(&inner.store.view(), query, options, options.aim()?, &mut scratch)?;
+        Ok(scratch.counts())
     }
 
     /// The storage under the index, for the simulation.

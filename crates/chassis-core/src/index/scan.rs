@@ -23,9 +23,12 @@ pub(crate) fn scan<L: Lanes>(
     k: usize,
     found: &mut Vec<Neighbor>,
 ) -> Result<()> {
-    let (mut node, count) = (nodes.start, nodes.end);
+    let (mut node, count, stays) = (nodes.start, nodes.end, point.stays());
     while node < count {
         let four = [0, 1, 2, 3].map(|i| (node + i).min(count - 1));
+        if !stays {
+            point.read_on(node, four.len());
+        }
         let distances = point.distance4(four);
         for (i, &distance) in distances.iter().enumerate().take((count - node).min(4) as usize) {
             let neighbor = Neighbor { distance, node: four[i] };
@@ -150,6 +153,7 @@ impl<'a> Block<'a> {
         margin: Margin,
     ) -> Result<Block<'a>> {
         let len = nodes.len().min(TILE_ROWS);
+        rows.read_on(nodes.start as usize, TILE_ROWS);
         let mut block = Block {
             first: nodes.start,
             len,

@@ -63,6 +63,13 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
+    /// Of the last search over codes: nodes met, lists read, candidates followed up, vectors measured.
+    #[cfg(feature = "__internals")]
+    pub(crate) fn counts(&self) -> [usize; 4] {
+        let ((met, hops), (followed, _, measured)) = (self.walk.cost(), self.stages.followed());
+        [met, hops, followed, measured]
+    }
+
     /// Of the last search, for each of `depths`: how many results as near as the true neighbors it has if only so many
     /// candidates are followed up, and what it costs then in units of about a nanosecond. `ranks` is memory for the
     /// candidates in the order of the walk. Results that only a shallower follow-up would have count as not found.

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU32;
 
 use crate::error::{Error, Result};
 use crate::format::neighbors;
-use crate::graph::{self, NodeId};
+use crate::graph::{self, Neighbor, NodeId};
 use crate::index::{Metric, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Page, Pages, RowReader, Rows, View};
@@ -213,6 +213,13 @@ impl graph::Lists for ListsView<'_> {
     }
 }
 
+/// Begins to read the rows of candidates.
+#[cold]
+#[inline(never)]
+pub(crate) fn ask(rows: &Rows, candidates: &[Neighbor]) {
+    candidates.iter().for_each(|candidate| rows.will_need(candidate.node as usize));
+}
+
 /// One query against the stored vectors.
 pub(crate) struct VectorPoint<'a, L: Lanes> {
     lanes: L,
@@ -264,6 +271,29 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
     fn touch(&self, node: NodeId) -> Option<&'a [f32]> {
         let vector = self.vector_of(self.failed.note(self.rows.get(node as usize))?);
         (!vector.is_empty()).then_some(vector)
+    }
+
+    /// See [`Rows::read_on`].
+    #[inline(always)]
+    pub(crate) fn read_on(&self, node: NodeId, step: usize) {
+        self.rows.read_on(node as usize, step);
+    }
+
+    /// See [`Rows::stay`].
+    #[inline(always)]
+    pub(crate) fn stays(&self) -> bool {
+        self.rows.stay()
+    }
+
+    /// Begins to read the vectors of candidates, sorted by their estimates, that will be measured unless the `k`-th
+    /// distance is far from its estimate.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn ask_nearest(&self, candidates: &[Neighbor], k: usize, margin: f32) {
+        let Some(kth) = candidates.get(k - 1).or(candidates.last()) else { return };
+        let farthest = kth.distance + margin;
+        let wanted = candidates.partition_point(|candidate| candidate.distance <= farthest);
+        ask(self.rows, &candidates[..wanted]);
     }
 
     /// The distance of the query to itself, where nothing can be nearer.

@@ -13,7 +13,7 @@ use crate::index::coded::{CodePoint, Coded, Eight, Four, Stage, entry_block};
 use crate::index::nodes;
 use crate::index::plan::Plan;
 use crate::index::scan::offer;
-use crate::index::space::{ListsView, Unread, VectorPoint};
+use crate::index::space::{ListsView, Unread, VectorPoint, ask};
 use crate::kernels::{LINE, Lanes};
 use crate::storage::{Rows, View};
 
@@ -149,6 +149,9 @@ impl<L: Lanes> Stages<'_, L> {
         keys: &mut Vec<u64>,
     ) {
         let point = CodePoint::<L, Eight>::new(self.lanes, rows, prepared, self.failed);
+        if !rows.stay() {
+            ask(rows, candidates);
+        }
         for candidate in candidates.iter() {
             point.prefetch(candidate.node);
         }
@@ -168,6 +171,9 @@ impl<L: Lanes> Stages<'_, L> {
     /// it measured.
     #[inline(always)]
     fn measure_exactly(&self, candidates: &[Neighbor], margin: f32, found: &mut Vec<Neighbor>) -> usize {
+        if !self.point.stays() {
+            self.point.ask_nearest(candidates, self.k, margin);
+        }
         let ahead = self.point.lookahead();
         for candidate in candidates.iter().take(ahead) {
             self.point.prefetch(candidate.node);

@@ -73,6 +73,18 @@ pub trait File: Send + Sync {
     /// A read-only view of at least the first `min_len` bytes, or of what there is where views cannot reach past
     /// the end. Later writes to the file show in it.
     fn map(&self, min_len: u64) -> Result<Arc<dyn MapView>>;
+    /// The same for what is read seldom and anywhere: touching a byte reads its page and nothing around it, and does not
+    /// make it one the system keeps.
+    fn map_seldom(&self, min_len: u64) -> Result<Arc<dyn MapView>> {
+        self.map(min_len)
+    }
+    /// Whether so many bytes of it can stay in memory, as far as one can know.
+    fn fits_in_memory(&self, _bytes: u64) -> bool {
+        true
+    }
+    /// Begins to read bytes that a map will be asked for soon, and does not wait for them. What cannot be begun is
+    /// read when it is touched.
+    fn will_need(&self, _offset: u64, _len: u64) {}
     /// Takes an advisory lock on a byte range without waiting; says whether it got it. Locks belong to this
     /// open file and end with it.
     fn try_lock(&self, start: u64, len: u64, kind: LockKind) -> Result<bool>;

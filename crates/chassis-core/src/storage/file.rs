@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::backend::{Access, File, LockKind, MapView, Vfs};
-use crate::storage::mmap::FileMap;
+use crate::storage::mmap::{FileMap, Reading};
 use crate::storage::{limits, sys};
 
 /// The file system of the process.
@@ -37,6 +37,16 @@ fn checked(path: &Path) -> Result<()> {
 
 fn failed(what: &str, path: &Path, error: io::Error) -> Error {
     Error::io(format!("cannot {what} {}", path.display()), error)
+}
+
+impl OsFile {
+    fn map_for(&self, min_len: u64, reading: Reading) -> Result<Arc<dyn MapView>> {
+        // Address space is cheap and remapping is not: reserve well past the end, which Unix allows.
+        let want = min_len.max(self.len()?).max(16 << 20).saturating_mul(2).next_power_of_two();
+        let map = FileMap::new(&self.file, want as usize, reading)
+            .or_else(|_| FileMap::new(&self.file, min_len as usize, reading));
+        Ok(Arc::new(map.map_err(|e| Error::io("cannot map the file", e))?))
+    }
 }
 
 impl Vfs for OsVfs {
@@ -176,13 +186,20 @@ impl File for OsFile {
     }
 
     fn map(&self, min_len: u64) -> Result<Arc<dyn MapView>> {
-        // Address space is cheap and remapping is not: reserve well past the end, which Unix allows.
-        let len = self.len()?;
-        let want = min_len.max(len).max(16 << 20).saturating_mul(2).next_power_of_two();
-        let huge = limits::fits(len);
-        let map = FileMap::new(&self.file, want as usize, huge)
-            .or_else(|_| FileMap::new(&self.file, min_len as usize, huge));
-        Ok(Arc::new(map.map_err(|e| Error::io("cannot map the file", e))?))
+        let huge = limits::fits(self.len()?);
+        self.map_for(min_len, if huge { Reading::Huge } else { Reading::Usual })
+    }
+
+    fn map_seldom(&self, min_len: u64) -> Result<Arc<dyn MapView>> {
+        self.map_for(min_len, Reading::Seldom)
+    }
+
+    fn fits_in_memory(&self, bytes: u64) -> bool {
+        limits::fits(bytes)
+    }
+
+    fn will_need(&self, offset: u64, len: u64) {
+        sys::will_need(&self.file, offset, len);
     }
 
     fn try_lock(&self, start: u64, len: u64, kind: LockKind) -> Result<bool> {
@@ -219,17 +236,20 @@ mod tests {
     }
 
     #[test]
-    fn maps_ask_for_huge_pages_when_told_to() {
+    fn maps_say_how_they_are_read() {
         let huge_pages = Path::new("/sys/kernel/mm/transparent_hugepage").exists();
         let file = tempfile::tempfile().expect("a file");
-        for huge in [false, true] {
-            let map = FileMap::new(&file, 64 << 20, huge).expect("a map");
-            let asked = flags(map.base()).split(' ').any(|flag| flag == "hg");
-            assert_eq!(asked, huge && huge_pages, "flags {}", flags(map.base()));
+        for reading in [Reading::Usual, Reading::Huge, Reading::Seldom] {
+            let map = FileMap::new(&file, 64 << 20, reading).expect("a map");
+            let asked = |wanted| flags(map.base()).split(' ').any(|flag| flag == wanted);
+            assert_eq!(asked("hg"), reading == Reading::Huge && huge_pages, "flags {}", flags(map.base()));
+            assert_eq!(asked("rr"), reading == Reading::Seldom, "flags {}", flags(map.base()));
         }
         let file: Arc<dyn File> = Arc::new(OsFile { file });
         let asked = flags(file.map(4096).expect("a map").base()).contains(" hg");
         assert_eq!(asked, huge_pages, "a small file fits in memory");
+        let seldom = flags(file.map_seldom(4096).expect("a map").base()).contains(" rr");
+        assert!(seldom && file.fits_in_memory(4096) && !file.fits_in_memory(u64::MAX));
         assert!(!limits::fits(u64::MAX));
     }
 }

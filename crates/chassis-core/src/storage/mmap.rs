@@ -175,23 +175,34 @@ impl MapView for Region {
     }
 }
 
+/// What the system is told about the reads of a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Nothing: a fault reads much around its page, and used pages are kept.
+    Usual,
+    /// All of it will stay in memory: pages of 2 MiB, which Linux gives where it has cached the file in pieces of that
+    /// size. Elsewhere as `Usual`.
+    Huge,
+    /// A fault reads its own page, and Linux does not keep a page for having been used.
+    Seldom,
+}
+
 /// A read-only map of a file.
 pub(crate) struct FileMap(memmap2::Mmap);
 
 impl FileMap {
-    /// Maps the first `len` bytes; on Unix that may reach past the end of the file. `huge` asks for pages of 2 MiB,
-    /// which Linux gives where it has cached the file in pieces of that size; elsewhere it does nothing.
-    pub(crate) fn new(file: &std::fs::File, len: usize, huge: bool) -> std::io::Result<FileMap> {
+    /// Maps the first `len` bytes; on Unix that may reach past the end of the file.
+    pub(crate) fn new(file: &std::fs::File, len: usize, reading: Reading) -> std::io::Result<FileMap> {
         // SAFETY: the map is read-only and only blocks inside the file's committed length are read; the engine never
         // shrinks a file. Truncation by other programs is the documented limit of every mapping engine.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(file) }?;
-        #[cfg(target_os = "linux")]
-        if huge {
-            // A kernel built without huge pages refuses; the map is as good without.
-            let _ = map.advise(memmap2::Advice::HugePage);
-        }
-        #[cfg(not(target_os = "linux"))]
-        let _ = huge;
+        // A kernel built without huge pages, for one, refuses; the map is as good without.
+        let _ = match reading {
+            #[cfg(target_os = "linux")]
+            Reading::Huge => map.advise(memmap2::Advice::HugePage),
+            Reading::Seldom => map.advise(memmap2::Advice::Random),
+            _ => Ok(()),
+        };
         Ok(FileMap(map))
     }
 }

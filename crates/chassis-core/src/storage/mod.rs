@@ -11,6 +11,7 @@
 //! | `backend` | the seam: a file system of files, maps and locks |
 //! | `file`, `memory` | real files; files in memory |
 //! | `limits`, `smaps` | how much memory there is; how much of a map is in pages of 2 MiB |
+//! | `heat` | which objects stay in memory when the file does not |
 //! | `mmap`, `sys` | the only `unsafe`: maps, private memory, four system calls |
 //! | `units` | from a unit's number through the tables to its bytes, verified at first touch |
 //! | `objects` | pages and rows of one object |
@@ -32,6 +33,7 @@ pub mod backend;
 mod block_writer;
 mod commit;
 pub mod file;
+pub(crate) mod heat;
 pub mod ids;
 mod limits;
 mod locks;

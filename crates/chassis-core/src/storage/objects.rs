@@ -62,6 +62,9 @@ pub struct Rows {
     memo: Memo,
 }
 
+/// Chunks that are asked for together by those who read in order.
+const PIECE: usize = 32;
+
 /// What was made of an object once, for all views that have it.
 type Memo = Arc<OnceLock<Box<dyn Any + Send + Sync>>>;
 
@@ -184,6 +187,33 @@ impl Rows {
         }
         self.touch(n)?;
         self.row(n).ok_or_else(|| self.missing(n))
+    }
+
+    /// Whether rows once read can be relied on to stay in memory. Where not, [`Rows::will_need`] is worth its system
+    /// calls: many reads then take about as long as one. Look once for many rows where they are few instructions each.
+    #[inline(always)]
+    pub fn stay(&self) -> bool {
+        self.units.stay()
+    }
+
+    /// Begins to read a row that will be needed soon. Nothing where rows stay in memory.
+    pub fn will_need(&self, n: usize) {
+        let (chunk, offset) = self.place(n);
+        if !self.stay() && n < self.len() && !self.units.table().is_private(chunk) {
+            self.units.will_need_part(chunk as u64, offset as u64, self.stride as u64);
+        }
+    }
+
+    /// For those who read rows in order, `step` at a time: begins to read what follows row `n` each time `n` enters a
+    /// piece of about a MiB. Nothing where rows stay in memory.
+    #[inline(always)]
+    pub fn read_on(&self, n: usize, step: usize) {
+        if !self.stay() && n & ((PIECE << self.shift) - 1) < step {
+            let chunk = (n >> self.shift) as u64;
+            // The first piece has nobody before it who asked.
+            let from = if chunk == 0 { chunk } else { chunk + PIECE as u64 };
+            self.units.will_need(from..(chunk + 2 * PIECE as u64).min(self.units.descriptor.units));
+        }
     }
 
     /// Row `n`, its chunk's checksum verified.

@@ -10,7 +10,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::page::{PageHeader, PageType};
 use crate::format::{self, BLOCK, Descriptor, Entry, FIRST_DATA_BLOCK, Header, Kind, Meta, UnverifiedHeader};
 use crate::storage::backend::{Access, File, Vfs};
-use crate::storage::limits;
 use crate::storage::locks::{self, Pin, Pins};
 use crate::storage::metas::{self, Choice};
 use crate::storage::space::Space;
@@ -243,11 +242,6 @@ impl Store {
         check_length(file.as_ref(), &choice.meta)?;
         self.shared.show(&Arc::new(view_of(view.shared_header(), choice.meta, &self.shared.source, pin)?));
         Ok(true)
-    }
-
-    /// Whether the whole file fits in memory, with as much left for everything else.
-    pub(crate) fn fits_in_memory(&self) -> Result<bool> {
-        Ok(limits::fits(self.shared.source.file.len()?))
     }
 
     /// Facts and figures.

@@ -1,5 +1,5 @@
-//! Four system calls that the standard library does not offer: allocation, locks on byte ranges that belong to
-//! an open file (OFD locks), their query, and the kind of file system.
+//! Five system calls that the standard library does not offer: allocation, locks on byte ranges that belong to
+//! an open file (OFD locks), their query, the kind of file system, and reading ahead.
 #![expect(unsafe_code, reason = "system calls without a safe wrapper")]
 
 use std::fs::File;
@@ -26,6 +26,17 @@ pub(super) fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
 pub(super) fn allocate(_: &File, _: u64, _: u64) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
 }
+
+/// Begins to read a range into the system's cache; a system that will not is no failure.
+#[cfg(target_os = "linux")]
+pub(super) fn will_need(file: &File, offset: u64, len: u64) {
+    // SAFETY: a plain system call on an open descriptor.
+    unsafe { libc::posix_fadvise64(file.as_raw_fd(), offset as i64, len as i64, libc::POSIX_FADV_WILLNEED) };
+}
+
+/// Begins to read a range into the system's cache; a system that will not is no failure.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn will_need(_: &File, _: u64, _: u64) {}
 
 fn range(kind: libc::c_short, start: u64, len: u64) -> libc::flock {
     // SAFETY: all-zero is a valid value of this plain C struct.

@@ -13,6 +13,7 @@ use crate::format::page::{PageHeader, PageType};
 use crate::format::table::{self, Entry};
 use crate::format::{BLOCK, Descriptor, FIRST_DATA_BLOCK};
 use crate::storage::backend::{File, MapView};
+use crate::storage::heat::Stay;
 use crate::storage::mmap::{Page, PtrTable, map_bytes};
 use crate::storage::smaps;
 use crate::storage::tuning::{Bug, OpenTuning};
@@ -29,13 +30,22 @@ pub(crate) struct Mapped {
 
 struct Maps {
     newest: Arc<dyn MapView>,
-    /// Those before it that somebody may still hold.
+    /// Through which objects that do not stay are read, once there is one: see `heat`.
+    seldom: Option<Arc<dyn MapView>>,
+    /// Those before them that somebody may still hold.
     older: Vec<Weak<dyn MapView>>,
+}
+
+impl Maps {
+    fn retire(&mut self, old: &Arc<dyn MapView>) {
+        self.older.retain(|map| map.strong_count() > 0);
+        self.older.push(Arc::downgrade(old));
+    }
 }
 
 impl Mapped {
     pub(crate) fn new(file: Arc<dyn File>, len: u64, tuning: OpenTuning) -> Result<Mapped> {
-        let maps = Mutex::new(Maps { newest: file.map(len)?, older: Vec::new() });
+        let maps = Mutex::new(Maps { newest: file.map(len)?, seldom: None, older: Vec::new() });
         Ok(Mapped { file, maps, tuning })
     }
 
@@ -44,10 +54,22 @@ impl Mapped {
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
         if (maps.newest.len() as u64) < end {
             let old = std::mem::replace(&mut maps.newest, self.file.map(end)?);
-            maps.older.retain(|map| map.strong_count() > 0);
-            maps.older.push(Arc::downgrade(&old));
+            maps.retire(&old);
         }
         Ok(maps.newest.clone())
+    }
+
+    /// The same for what is read seldom.
+    fn seldom_reaching(&self, end: u64) -> Result<Arc<dyn MapView>> {
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(map) = maps.seldom.as_ref().filter(|map| map.len() as u64 >= end) {
+            return Ok(map.clone());
+        }
+        let map = self.file.map_seldom(end)?;
+        if let Some(old) = maps.seldom.replace(map.clone()) {
+            maps.retire(&old);
+        }
+        Ok(map)
     }
 
     /// Addresses that are mapped.
@@ -55,7 +77,7 @@ impl Mapped {
         let maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
         let older = maps.older.iter().filter_map(Weak::upgrade);
         let range = |map: Arc<dyn MapView>| map.base().addr()..map.base().addr() + map.len();
-        older.chain([maps.newest.clone()]).map(range).collect()
+        older.chain(maps.seldom.clone()).chain([maps.newest.clone()]).map(range).collect()
     }
 
     pub(crate) fn mapped_bytes(&self) -> u64 {
@@ -78,6 +100,7 @@ pub(crate) struct Units {
     /// Level 0 holds the units, level `l` the table pages that lie `l` above them.
     levels: Vec<PtrTable>,
     source: Arc<Mapped>,
+    stay: Stay,
 }
 
 /// What a table page or unit must say of itself.
@@ -90,16 +113,22 @@ struct Expected {
 
 impl Units {
     /// The object of a descriptor at a commit of `limit` blocks, nothing touched yet.
-    pub(crate) fn new(descriptor: Descriptor, fanout: u64, limit: u64, source: Arc<Mapped>) -> Units {
+    pub(crate) fn new(
+        descriptor: Descriptor,
+        fanout: u64,
+        limit: u64,
+        source: Arc<Mapped>,
+        stay: Stay,
+    ) -> Units {
         let depth = table::depth(descriptor.units, fanout);
         let count = |level| level_len(descriptor.units, fanout, level) as usize;
         let levels = (0..=depth).map(|level| PtrTable::new(count(level))).collect();
-        Units { descriptor, fanout, limit, depth, levels, source }
+        Units { descriptor, fanout, limit, depth, levels, source, stay }
     }
 
     /// An object without units, of the same file and commit.
     pub(crate) fn sibling(&self, descriptor: Descriptor) -> Units {
-        Units::new(descriptor, self.fanout, self.limit, self.source.clone())
+        Units::new(descriptor, self.fanout, self.limit, self.source.clone(), Stay::All)
     }
 
     /// The same commit with room for `capacity` units.
@@ -112,8 +141,14 @@ impl Units {
 
     /// A later commit of the object: pointers of units and table pages that `changed` does not name, level by level,
     /// are kept.
-    pub(crate) fn advanced(&self, descriptor: Descriptor, limit: u64, changed: &[Vec<u64>]) -> Units {
-        let fresh = Units::new(descriptor, self.fanout, limit, self.source.clone());
+    pub(crate) fn advanced(
+        &self,
+        descriptor: Descriptor,
+        limit: u64,
+        changed: &[Vec<u64>],
+        stay: Stay,
+    ) -> Units {
+        let fresh = Units::new(descriptor, self.fanout, limit, self.source.clone(), stay);
         let shared = self.depth.min(fresh.depth);
         let mut levels: Vec<PtrTable> = (0..=shared)
             .map(|level| {
@@ -213,7 +248,7 @@ impl Units {
             )));
         }
         let offset = entry.block * BLOCK as u64;
-        let map = self.source.reaching(offset + BLOCK as u64)?;
+        let map = self.map_reaching(offset + BLOCK as u64)?;
         let bytes =
             map_bytes(map.as_ref(), offset, BLOCK).ok_or_else(|| Error::corrupt("a block past the map"))?;
         let page_type = if level == 0 { PageType::Content } else { PageType::Table };
@@ -257,13 +292,16 @@ impl Units {
             return Err(Error::corrupt(what));
         }
         let end = (entry.block + entry.blocks as u64) * BLOCK as u64;
-        Ok((entry, self.source.reaching(end)?))
+        Ok((entry, self.map_reaching(end)?))
     }
 
     /// Verifies the committed bytes of a unit without keeping anything: for `get` and `check`.
     pub(crate) fn verify_chunk(&self, number: usize, used: usize) -> Result<()> {
         let (entry, map) = self.chunk(number, used)?;
         let (offset, len) = (entry.block * BLOCK as u64, entry.blocks as usize * BLOCK);
+        if !self.stay() {
+            self.source.file.will_need(offset, len as u64);
+        }
         let bytes =
             map_bytes(map.as_ref(), offset, len).ok_or_else(|| Error::corrupt("a block past the map"))?;
         if crc(bytes) != entry.crc && !self.source.tuning.has(Bug::NoPageChecksum) {
@@ -273,15 +311,62 @@ impl Units {
         Ok(())
     }
 
+    /// Begins to read committed units that will be touched soon; neighbors in the file are asked for together. What
+    /// cannot be found is an error when it is touched.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn will_need(&self, units: Range<u64>) {
+        let ask = |from: u64, end: u64| {
+            if end > from {
+                self.source.file.will_need(from * BLOCK as u64, (end - from) * BLOCK as u64);
+            }
+        };
+        let (mut from, mut end) = (0, 0);
+        for number in units {
+            let Ok(entry) = self.entry(0, number) else { return };
+            if entry.block != end {
+                ask(from, end);
+                from = entry.block;
+            }
+            end = entry.block + entry.blocks as u64;
+        }
+        ask(from, end);
+    }
+
+    /// Begins to read `len` bytes at `offset` within a committed unit.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn will_need_part(&self, number: u64, offset: u64, len: u64) {
+        let Ok(entry) = self.entry(0, number) else { return };
+        self.source.file.will_need(entry.block * BLOCK as u64 + offset, len);
+    }
+
+    /// Whether units once read can be relied on to stay in memory.
+    #[inline(always)]
+    pub(crate) fn stay(&self) -> bool {
+        self.stay != Stay::Passes
+    }
+
+    /// Where it is read from.
+    pub(crate) fn source(&self) -> &Mapped {
+        &self.source
+    }
+
+    fn map_reaching(&self, end: u64) -> Result<Arc<dyn MapView>> {
+        if self.stay == Stay::All { self.source.reaching(end) } else { self.source.seldom_reaching(end) }
+    }
+
     /// Reads committed units through a buffer, in the order and in as large pieces as they lie in the file, so that
     /// their first touches find them in the system's cache: a fault reads a few blocks, or one. Says how many bytes.
-    pub(crate) fn read_in(&self, units: std::ops::Range<u64>) -> Result<u64> {
+    pub(crate) fn read_in(&self, units: Range<u64>) -> Result<u64> {
         // An entry that claims more blocks than a unit has is refused at its touch, not read here.
         let entry = |number| {
             let entry = self.entry(0, number)?;
             let blocks = self.descriptor.unit_blocks(number).min(entry.blocks as u64) as u16;
             Ok(Entry { blocks, ..entry })
         };
+        // The system keeps what was read twice before what was read once; that a map is used does not count there.
+        let times = if self.stay == Stay::Busy { 2 } else { 1 };
         let mut entries = units.map(entry).collect::<Result<Vec<Entry>>>()?;
         entries.sort_unstable_by_key(|entry| entry.block);
         let (mut buffer, mut bytes) = (Vec::new(), 0);
@@ -297,7 +382,9 @@ impl Units {
             let (mut at, end) = (first.block * BLOCK as u64, end * BLOCK as u64);
             while at < end {
                 buffer.resize((end - at).min(READ_BYTES) as usize, 0);
-                self.source.file.read_at(&mut buffer, at)?;
+                for _ in 0..times {
+                    self.source.file.read_at(&mut buffer, at)?;
+                }
                 at += buffer.len() as u64;
                 bytes += buffer.len() as u64;
             }

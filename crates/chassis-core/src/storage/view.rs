@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::format::{BLOCK, Descriptor, Form, Header, Kind, Meta, Run};
+use crate::storage::heat::{self, Stay};
 use crate::storage::locks::Pin;
 use crate::storage::objects::{Object, Pages, Rows};
 use crate::storage::space::Space;
@@ -93,9 +94,11 @@ impl View {
             }
         }
         let fanout = header.fanout as u64;
-        let object =
-            |d: Descriptor| (d.kind, Object::new(Units::new(d, fanout, meta.blocks, source.clone())));
-        View::assemble(header.clone(), meta, descriptors.into_iter().map(object).collect(), pin)
+        let stay = staying(&descriptors.iter().collect::<Vec<_>>(), source, &meta);
+        let object = |(d, stay): (Descriptor, Stay)| {
+            (d.kind, Object::new(Units::new(d, fanout, meta.blocks, source.clone(), stay)))
+        };
+        View::assemble(header.clone(), meta, descriptors.into_iter().zip(stay).map(object).collect(), pin)
     }
 
     /// The state of a commit from objects already made.
@@ -120,15 +123,19 @@ impl View {
 
     /// A later commit: objects that `changes` does not name stay as they are, without what was private.
     pub(crate) fn advanced(&self, meta: Meta, changes: &[Change], pin: Arc<Pin>) -> Result<View> {
-        let advance = |&(kind, ref object): &(u16, Object)| {
-            let units = object.units();
-            let units = match changes.iter().find(|c| c.descriptor.kind == kind) {
-                Some(change) => units.advanced(change.descriptor.clone(), meta.blocks, &change.levels),
-                None => units.advanced(units.descriptor.clone(), meta.blocks, &[]),
-            };
+        let change = |kind: u16| changes.iter().find(|change| change.descriptor.kind == kind);
+        let descriptors: Vec<&Descriptor> = self
+            .objects
+            .iter()
+            .map(|(kind, object)| change(*kind).map_or(&object.units().descriptor, |c| &c.descriptor))
+            .collect();
+        let stay = staying(&descriptors, self.pages(Kind::FreeList).units.source(), &meta);
+        let advance = |(&(kind, ref object), (descriptor, stay)): (&(u16, Object), (&&Descriptor, Stay))| {
+            let levels = change(kind).map_or(&[][..], |change| &change.levels);
+            let units = object.units().advanced((*descriptor).clone(), meta.blocks, levels, stay);
             (kind, object.advanced(units))
         };
-        let objects = self.objects.iter().map(advance).collect();
+        let objects = self.objects.iter().zip(descriptors.iter().zip(stay)).map(advance).collect();
         View::assemble(self.header.clone(), meta, objects, pin)
     }
 
@@ -302,6 +309,12 @@ impl View {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.objects.iter().map(|(_, o)| o.units().heap_bytes()).sum()
     }
+}
+
+/// For each object of a commit whether it stays in memory.
+fn staying(objects: &[&Descriptor], source: &Mapped, meta: &Meta) -> Vec<Stay> {
+    let fits = |bytes| source.file.fits_in_memory(bytes);
+    heat::staying(objects, fits(meta.blocks * BLOCK as u64), fits)
 }
 
 fn absent(kind: Kind) -> Error {

@@ -24,6 +24,8 @@ mod disk;
 mod durability;
 /// Faults that were reproduced elsewhere and have to be impossible here.
 mod faults;
+/// Files larger than memory.
+mod larger;
 /// The documents against the code.
 mod spec;
 mod stats;
