@@ -100,16 +100,18 @@ impl Inner {
         let mut rows = Vec::new();
         // Fewer rows than a few times `k` have no `k` neighbors worth the name.
         let classes = || K_CLASSES.into_iter().filter(|k| view.live_count() >= 8 * u64::from(*k));
-        let mut trials = self.trials(&view, classes().max().unwrap_or(1) as usize, threads)?;
-        for class in classes() {
-            let k = class as usize;
-            if k > 10 {
-                trials.thin_out(4);
-            }
-            let tried = self.try_all(&trials, k, has_second)?;
-            for recall in RECALLS {
-                if let Some(best) = self.cheapest(&trials, &tried, k, recall)? {
-                    rows.push(row(best.plan, generation, class, recall));
+        if let Some(most) = classes().max() {
+            let mut trials = self.trials(&view, most as usize, threads)?;
+            for class in classes() {
+                let k = class as usize;
+                if k > 10 {
+                    trials.thin_out(4);
+                }
+                let tried = self.try_all(&trials, k, has_second)?;
+                for recall in RECALLS {
+                    if let Some(best) = self.cheapest(&trials, &tried, k, recall)? {
+                        rows.push(row(best.plan, generation, class, recall));
+                    }
                 }
             }
         }
