@@ -52,7 +52,7 @@ use crate::kernels::Lanes;
 
 pub use encode::EncodeScratch;
 pub use fit::{HELD_OUT, Sample, fit, sample_rows};
-pub use query::Prepared;
+pub use query::{Prepared, Stored};
 
 /// How the vectors are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

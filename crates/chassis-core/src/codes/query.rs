@@ -2,7 +2,7 @@
 
 use crate::codes::{Codec, EncodeScratch, Geometry, largest, project};
 use crate::format::derived::codes::{Bits, Codes, Factors};
-use crate::kernels::{CodeQuery, Lanes, WithLanes, dispatch};
+use crate::kernels::{CodeQuery, Lanes, RecordQuery, WithLanes, dispatch};
 
 /// The largest value of a query against 4-bit codes.
 const LARGEST_4: f32 = 127.0;
@@ -95,6 +95,30 @@ impl Codec {
         let least = LEAST_SHARE * (lanes.dot(query, query) / whole).sqrt();
         // A query of zero is divided by it as well; of a mean of zero all shares are alike.
         if 2.0 * along >= whole || least.is_nan() { 1.0 } else { least.clamp(1e-30, 1.0) }
+    }
+}
+
+/// A stored record of 8-bit codes as a query: how far vectors are from each other, with no vector read.
+#[derive(Clone, Copy)]
+pub struct Stored<'a> {
+    /// What the kernels take.
+    pub query: RecordQuery<'a>,
+    /// A distance is `factor * (bias + estimate)`. Of inner products the square of the mean is left out, which is the
+    /// same for all pairs.
+    pub bias: f32,
+    /// See `bias`.
+    pub factor: f32,
+}
+
+impl Codec {
+    /// A record as a query.
+    #[inline(always)]
+    pub fn stored<'a>(&self, record: &'a [u8]) -> Stored<'a> {
+        let layout = self.layout(Bits::Eight);
+        let Factors { a, bias } = layout.factors(record).unwrap_or(Factors { a: 0.0, bias: f32::NAN });
+        let query = RecordQuery { record, codes: layout.code_len(), scale: a };
+        let factor = if self.geometry == Geometry::Euclidean { 2.0 } else { 1.0 };
+        Stored { query, bias, factor }
     }
 }
 

@@ -100,6 +100,47 @@ fn errors(codec: &Codec, geometry: Geometry, sample: &[f32], bits: Bits) -> (f64
     (sum / count / spread, (squares / count).sqrt() / spread)
 }
 
+/// Distances of all records from one of them.
+struct Between<'a>(&'a Codec, &'a [u8], &'a [u8]);
+
+impl WithLanes for Between<'_> {
+    type Output = Vec<f32>;
+    fn call<L: Lanes>(self, lanes: L) -> Vec<f32> {
+        let Between(codec, record, records) = self;
+        let Stored { query, bias, factor } = codec.stored(record);
+        let each = records.chunks(codec.layout(Bits::Eight).stride as usize);
+        each.map(|record| factor * (bias + lanes.estimate_8bit_codes(query, [record; 4])[0])).collect()
+    }
+}
+
+#[test]
+fn records_tell_how_far_vectors_are_from_each_other() {
+    for geometry in GEOMETRIES {
+        for (dimensions, latent) in [(3, 2), (17, 8), (100, 30), (300, 40)] {
+            let sample = rows(1_200, dimensions, latent, 5);
+            let codec = fitted(geometry, &sample, dimensions, false);
+            let records = dispatch(EncodeAll(&codec, &sample, Bits::Eight));
+            let stride = codec.layout(Bits::Eight).stride as usize;
+            // Of inner products the square of the mean is left out.
+            let least = if geometry == Geometry::Inner { dot(&codec.mean, &codec.mean) } else { 0.0 };
+            let (mut errors, mut truths) = (Vec::new(), Vec::new());
+            for at in (0..1_200).step_by(97) {
+                let distances = dispatch(Between(&codec, &records[at * stride..][..stride], &records));
+                let row = |n: usize| &sample[n * dimensions..][..dimensions];
+                for (other, distance) in distances.iter().enumerate() {
+                    let truth = exact(geometry, row(at), row(other)) + least;
+                    errors.push((f64::from(*distance) - truth).powi(2));
+                    truths.push(truth);
+                }
+            }
+            let mean = truths.iter().sum::<f64>() / truths.len() as f64;
+            let spread = truths.iter().map(|truth| (truth - mean).powi(2)).sum::<f64>();
+            let error = (errors.iter().sum::<f64>() / spread).sqrt();
+            assert!(error < 0.02, "{geometry:?} {dimensions}: {error}");
+        }
+    }
+}
+
 #[test]
 fn estimates_are_close_and_not_biased() {
     for geometry in GEOMETRIES {

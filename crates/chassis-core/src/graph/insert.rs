@@ -68,7 +68,17 @@ pub fn insert_batch<S: Space, L: LinkWriter>(
     let groups = merge::group(&mut edges);
     let draft = &Drafted { first, planned: &planned, parents: &parents };
     let (lists, groups) = (batch.lists, groups.as_slice());
-    let merge = Merge { space, lists, draft, groups, count: first, params, alpha: 1.0, keep: Params::keep };
+    let merge = Merge {
+        space,
+        lists,
+        draft,
+        groups,
+        count: first,
+        params,
+        alpha: 1.0,
+        keep: Params::keep,
+        settled: false,
+    };
     let merged = work::run(space, threads, scratch, groups.len(), &merge);
     let mut targets = Vec::with_capacity(groups.len());
     for (group, list) in groups.iter().zip(merged) {

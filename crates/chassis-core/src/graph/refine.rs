@@ -50,7 +50,8 @@ pub fn refine<S: Space, L: LinkWriter>(
         let mut own = work::run(space, threads, scratch, size, &select);
         let mut edges = reverse_edges(first, &own);
         let (groups, draft) = (&merge::group(&mut edges), &Selected { lists, first, own: &own });
-        let merge = Merge { space, lists, draft, groups, count, params, alpha, keep: Params::degree };
+        let merge =
+            Merge { space, lists, draft, groups, count, params, alpha, keep: Params::degree, settled: true };
         let merged = work::run(space, threads, scratch, groups.len(), &merge);
         let mut others = Vec::with_capacity(groups.len());
         for (group, list) in groups.iter().zip(merged) {

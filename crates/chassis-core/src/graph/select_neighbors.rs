@@ -30,6 +30,34 @@ pub(super) fn select_neighbors<S: Space>(
     }
 }
 
+/// [`select_neighbors`] for a list that was selected before, and `added` nodes: pairs of which neither was added are
+/// not compared again. `fresh` is memory.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "as `select_neighbors`, and what is new")]
+pub(super) fn add_neighbors<S: Space>(
+    space: &S,
+    candidates: &[Neighbor],
+    added: &[NodeId],
+    bound: usize,
+    alpha: f32,
+    fixed: impl Fn(NodeId) -> bool,
+    fresh: &mut Vec<Neighbor>,
+    selected: &mut Vec<Neighbor>,
+) {
+    (fresh.clear(), selected.clear());
+    for candidate in candidates {
+        let room = selected.len() < bound;
+        let is_new = added.contains(&candidate.node);
+        let others = if is_new { &*selected } else { &*fresh };
+        if fixed(candidate.node) || (room && !is_covered(space, *candidate, others, alpha)) {
+            selected.push(*candidate);
+            if is_new {
+                fresh.push(*candidate);
+            }
+        }
+    }
+}
+
 #[inline(always)]
 fn is_covered<S: Space>(space: &S, candidate: Neighbor, selected: &[Neighbor], alpha: f32) -> bool {
     if selected.is_empty() {
@@ -83,6 +111,40 @@ mod tests {
                 assert_eq!(selected, expected, "node {node} bound {bound} alpha {alpha}");
             }
         }
+    }
+
+    #[test]
+    fn nodes_added_to_a_selected_list_are_as_if_all_were_selected_again() {
+        let space = Plane::random(400, 4);
+        let mut changed = 0;
+        for (node, alpha) in (0..60).flat_map(|node| [1.0, 1.1].map(|alpha| (node, alpha))) {
+            let around = space.sorted_around(node);
+            let (old, new): (Vec<Neighbor>, Vec<Neighbor>) =
+                around[..90].iter().partition(|n| (n.node + node) % 7 > 1);
+            let (mut list, mut fresh, mut selected) = (Vec::new(), Vec::new(), Vec::new());
+            select_neighbors(&space, &old, 90, alpha, |_| false, &mut list);
+            let added: Vec<NodeId> = new.iter().map(|n| n.node).collect();
+            let mut candidates: Vec<Neighbor> = list.iter().chain(&new).copied().collect();
+            candidates.sort();
+            for bound in [4, 90] {
+                add_neighbors(
+                    &space,
+                    &candidates,
+                    &added,
+                    bound,
+                    alpha,
+                    |_| false,
+                    &mut fresh,
+                    &mut selected,
+                );
+                assert_eq!(selected, slow(&space, &candidates, bound, alpha), "node {node} alpha {alpha}");
+            }
+            changed += usize::from(selected != list);
+            let mut fixed = Vec::new();
+            add_neighbors(&space, &candidates, &added, 4, alpha, |_| true, &mut fresh, &mut fixed);
+            assert_eq!(fixed, candidates);
+        }
+        assert!(changed > 60, "{changed} lists changed");
     }
 
     #[test]

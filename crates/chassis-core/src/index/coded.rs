@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 
-use crate::codes::{Codec, Geometry, Prepared};
+use crate::codes::{Codec, Geometry, Prepared, Stored};
 use crate::error::{ErrorKind, Result};
 use crate::format::derived::codes::{Bits, Codes};
 use crate::format::derived::entries::Entries;
@@ -125,29 +125,37 @@ impl Stage for Eight {
 /// Bytes of records to ask for ahead of the one being scored, between a few records and many.
 const AHEAD_BYTES: usize = 2 * 1024;
 
-/// One query against the records of one kind.
-pub(crate) struct CodePoint<'a, L: Lanes, S: Stage> {
-    lanes: L,
+/// … and of 8-bit records while links are selected.
+const AHEAD_BYTES_8: usize = 8 * 1024;
+
+/// The records of one kind.
+struct Records<'a> {
     rows: &'a Rows,
     reader: RowReader<'a>,
-    query: &'a Prepared,
     failed: &'a Unread,
-    ahead: usize,
-    stage: PhantomData<S>,
 }
 
-impl<'a, L: Lanes, S: Stage> CodePoint<'a, L, S> {
-    /// A query prepared for records of this kind; `failed` is set when a record cannot be read.
-    #[inline(always)]
-    pub(crate) fn new(lanes: L, rows: &'a Rows, query: &'a Prepared, failed: &'a Unread) -> Self {
-        let ahead = (AHEAD_BYTES / rows.stride().max(1)).clamp(8, 32);
-        CodePoint { lanes, rows, reader: rows.reader(), query, failed, ahead, stage: PhantomData }
-    }
-
+impl<'a> Records<'a> {
     /// The record of a node; empty when its chunk was not touched before.
     #[inline(always)]
     fn located(&self, node: NodeId) -> &'a [u8] {
         self.reader.row(node as usize).unwrap_or(&[])
+    }
+
+    /// The record of a node. The call fails at its end when it cannot be read.
+    #[inline(always)]
+    fn read(&self, node: NodeId) -> Option<&'a [u8]> {
+        let record = self.located(node);
+        if record.is_empty() { self.touch([node; 4]).map(|[record, ..]| record) } else { Some(record) }
+    }
+
+    /// Four records, unless one cannot be read.
+    #[inline(always)]
+    fn four(&self, nodes: [NodeId; 4]) -> Option<[&'a [u8]; 4]> {
+        let [a, b, c, d] =
+            [self.located(nodes[0]), self.located(nodes[1]), self.located(nodes[2]), self.located(nodes[3])];
+        let all_located = a.len().min(b.len()).min(c.len()).min(d.len()) > 0;
+        if all_located { Some([a, b, c, d]) } else { self.touch(nodes) }
     }
 
     /// Four records, those read that were not located. The call fails at its end when one cannot be; until then what
@@ -160,6 +168,25 @@ impl<'a, L: Lanes, S: Stage> CodePoint<'a, L, S> {
             *record = self.failed.note(self.rows.get(node as usize))?;
         }
         Some(records)
+    }
+}
+
+/// One query against the records of one kind.
+pub(crate) struct CodePoint<'a, L: Lanes, S: Stage> {
+    lanes: L,
+    records: Records<'a>,
+    query: &'a Prepared,
+    ahead: usize,
+    stage: PhantomData<S>,
+}
+
+impl<'a, L: Lanes, S: Stage> CodePoint<'a, L, S> {
+    /// A query prepared for records of this kind; `failed` is set when a record cannot be read.
+    #[inline(always)]
+    pub(crate) fn new(lanes: L, rows: &'a Rows, query: &'a Prepared, failed: &'a Unread) -> Self {
+        let ahead = (AHEAD_BYTES / rows.stride().max(1)).clamp(8, 32);
+        let records = Records { rows, reader: rows.reader(), failed };
+        CodePoint { lanes, records, query, ahead, stage: PhantomData }
     }
 
     #[inline(always)]
@@ -189,12 +216,7 @@ impl<'a, L: Lanes, S: Stage> CodePoint<'a, L, S> {
 impl<L: Lanes, S: Stage> graph::Point for CodePoint<'_, L, S> {
     #[inline(always)]
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
-        let [a, b, c, d] =
-            [self.located(nodes[0]), self.located(nodes[1]), self.located(nodes[2]), self.located(nodes[3])];
-        if a.len().min(b.len()).min(c.len()).min(d.len()) > 0 {
-            return self.estimates([a, b, c, d]);
-        }
-        match self.touch(nodes) {
+        match self.records.four(nodes) {
             Some(records) => self.estimates(records),
             None => [f32::INFINITY; 4],
         }
@@ -202,7 +224,7 @@ impl<L: Lanes, S: Stage> graph::Point for CodePoint<'_, L, S> {
 
     #[inline(always)]
     fn prefetch(&self, node: NodeId) {
-        self.lanes.prefetch(self.located(node));
+        self.lanes.prefetch(self.records.located(node));
     }
 
     #[inline(always)]
@@ -211,12 +233,79 @@ impl<L: Lanes, S: Stage> graph::Point for CodePoint<'_, L, S> {
     }
 }
 
-/// All nodes of a view, found by their codes and measured by their vectors.
+/// A stored record of 8-bit codes standing as the query.
+pub(crate) struct RecordPoint<'a, L: Lanes> {
+    lanes: L,
+    records: Records<'a>,
+    stored: Stored<'a>,
+}
+
+impl<L: Lanes> graph::Point for RecordPoint<'_, L> {
+    #[inline(always)]
+    fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
+        let Stored { query, bias, factor } = self.stored;
+        match self.records.four(nodes) {
+            Some(records) if !query.record.is_empty() => {
+                let [a, b, c, d] = self.lanes.estimate_8bit_codes(query, records);
+                [factor * (bias + a), factor * (bias + b), factor * (bias + c), factor * (bias + d)]
+            }
+            _ => [f32::INFINITY; 4],
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, node: NodeId) {
+        self.lanes.prefetch(self.records.located(node));
+    }
+
+    #[inline(always)]
+    fn lookahead(&self) -> usize {
+        (AHEAD_BYTES_8 / self.records.rows.stride().max(1)).clamp(4, 16)
+    }
+}
+
+/// What links are selected by.
+pub(crate) enum LinkPoint<'a, L: Lanes> {
+    /// The vectors.
+    Vector(VectorPoint<'a, L>),
+    /// Codes of 8 bits, where there are such: a quarter of the bytes, and links as good.
+    Record(RecordPoint<'a, L>),
+}
+
+/// The branch always goes the same way; see [`Metric`].
+impl<L: Lanes> graph::Point for LinkPoint<'_, L> {
+    #[inline(always)]
+    fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
+        match self {
+            LinkPoint::Vector(point) => point.distance4(nodes),
+            LinkPoint::Record(point) => point.distance4(nodes),
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, node: NodeId) {
+        match self {
+            LinkPoint::Vector(point) => point.prefetch(node),
+            LinkPoint::Record(point) => point.prefetch(node),
+        }
+    }
+
+    #[inline(always)]
+    fn lookahead(&self) -> usize {
+        match self {
+            LinkPoint::Vector(point) => point.lookahead(),
+            LinkPoint::Record(point) => point.lookahead(),
+        }
+    }
+}
+
+/// All nodes of a view: found by the codes of a walk's first stage, linked by 8-bit codes or by their vectors.
 pub(crate) struct CodeSpace<'a, L: Lanes, S: Stage> {
     vectors: VectorSpace<'a, L>,
     lanes: L,
     codec: &'a Codec,
     rows: &'a Rows,
+    fine: Option<&'a Rows>,
     failed: Unread,
     stage: PhantomData<S>,
 }
@@ -226,11 +315,13 @@ impl<'a, L: Lanes, S: Stage> CodeSpace<'a, L, S> {
         lanes: L,
         metric: Metric,
         view: &'a View,
-        codec: &'a Codec,
+        coded: Coded<'a>,
         rows: &'a Rows,
     ) -> Result<Self> {
         let vectors = VectorSpace::new(lanes, metric, view)?;
-        Ok(CodeSpace { vectors, lanes, codec, rows, failed: Unread::default(), stage: PhantomData })
+        let Coded { codec, eight, .. } = coded;
+        let failed = Unread::default();
+        Ok(CodeSpace { vectors, lanes, codec, rows, fine: eight, failed, stage: PhantomData })
     }
 
     /// The error of something that read as infinitely far, if there was one.
@@ -242,7 +333,7 @@ impl<'a, L: Lanes, S: Stage> CodeSpace<'a, L, S> {
 impl<L: Lanes, S: Stage> graph::Space for CodeSpace<'_, L, S> {
     const ESTIMATES: bool = true;
     type Point<'p>
-        = VectorPoint<'p, L>
+        = LinkPoint<'p, L>
     where
         Self: 'p;
     type Buffer = Prepared;
@@ -252,8 +343,11 @@ impl<L: Lanes, S: Stage> graph::Space for CodeSpace<'_, L, S> {
         Self: 'p;
 
     #[inline(always)]
-    fn point(&self, node: NodeId) -> VectorPoint<'_, L> {
-        self.vectors.point(node)
+    fn point(&self, node: NodeId) -> LinkPoint<'_, L> {
+        let Some(rows) = self.fine else { return LinkPoint::Vector(self.vectors.point(node)) };
+        let records = Records { rows, reader: rows.reader(), failed: &self.failed };
+        let stored = self.codec.stored(records.read(node).unwrap_or(&[]));
+        LinkPoint::Record(RecordPoint { lanes: self.lanes, records, stored })
     }
 
     #[inline(always)]

@@ -9,7 +9,6 @@ use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::codes::Codec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{meta::MAX_NODES, neighbors};
 use crate::graph::{self, NodeId};
@@ -244,8 +243,8 @@ impl WithLanes for Link<'_, '_> {
 
     fn call<L: Lanes>(self, lanes: L) -> Self::Output {
         match self.coded {
-            Some(Coded { codec, four: Some(rows), .. }) => self.by_codes::<L, Four>(lanes, codec, rows),
-            Some(Coded { codec, eight: Some(rows), .. }) => self.by_codes::<L, Eight>(lanes, codec, rows),
+            Some(coded @ Coded { four: Some(rows), .. }) => self.by_codes::<L, Four>(lanes, coded, rows),
+            Some(coded @ Coded { eight: Some(rows), .. }) => self.by_codes::<L, Eight>(lanes, coded, rows),
             _ => {
                 let space = VectorSpace::<L>::new(lanes, self.metric, self.view)?;
                 let entry = self.run(&space)?;
@@ -259,10 +258,10 @@ impl<'a> Link<'a, '_> {
     fn by_codes<L: Lanes, S: Stage>(
         self,
         lanes: L,
-        codec: &'a Codec,
+        coded: Coded<'a>,
         rows: &'a Rows,
     ) -> Result<Option<(NodeId, u8)>> {
-        let space = CodeSpace::<L, S>::new(lanes, self.metric, self.view, codec, rows)?;
+        let space = CodeSpace::<L, S>::new(lanes, self.metric, self.view, coded, rows)?;
         let entry = self.run(&space)?;
         space.outcome().map(|()| entry)
     }

@@ -35,15 +35,17 @@ pub(crate) struct StageScratch {
     starts: Vec<Neighbor>,
     candidates: Vec<Neighbor>,
     keys: Vec<u64>,
-    /// Cache lines of a finer record, and vectors measured.
-    read: (usize, usize),
+    /// Cache lines of a finer record; none without a second stage.
+    finer_lines: usize,
+    /// Vectors measured.
+    measured: usize,
 }
 
 impl StageScratch {
     /// Candidates the last search followed up, the cache lines of a finer record of each, and how many of them it measured
     /// by their vectors.
     pub(crate) fn followed(&self) -> (usize, usize, usize) {
-        (self.candidates.len(), self.read.0, self.read.1)
+        (self.candidates.len(), self.finer_lines, self.measured)
     }
 }
 
@@ -79,8 +81,8 @@ impl<L: Lanes> Stages<'_, L> {
         scratch: &mut StageScratch,
         found: &mut Vec<Neighbor>,
     ) -> Result<()> {
-        let StageScratch { prepared, starts, candidates, keys, read } = scratch;
-        *read = (0, 0);
+        let StageScratch { prepared, starts, candidates, keys, finer_lines, measured } = scratch;
+        (*finer_lines, *measured) = (0, 0);
         found.clear();
         match (self.coded.four, self.coded.eight) {
             (Some(rows), second) => {
@@ -88,18 +90,18 @@ impl<L: Lanes> Stages<'_, L> {
                 let margin = match second {
                     Some(second) if candidates.len() > self.k => {
                         self.measure_again(second, prepared, candidates, keys);
-                        read.0 = second.stride() / LINE;
+                        *finer_lines = second.stride() / LINE;
                         MARGIN_8
                     }
                     // What a projection leaves out is not in the estimate's error: no estimate rules anything out.
                     _ if self.coded.codec.projects() => f32::INFINITY,
                     _ => MARGIN_4,
                 };
-                read.1 = self.measure_exactly(candidates, margin * prepared.unit, found);
+                *measured = self.measure_exactly(candidates, margin * prepared.unit, found);
             }
             (None, Some(rows)) => {
                 self.walk::<Eight>(rows, prepared, plan, walk, starts, candidates)?;
-                read.1 = self.measure_exactly(candidates, MARGIN_8 * prepared.unit, found);
+                *measured = self.measure_exactly(candidates, MARGIN_8 * prepared.unit, found);
             }
             (None, None) => {}
         }

@@ -28,6 +28,17 @@ fn enter<W: WithLanes>(lanes: Avx2, work: W) -> W::Output {
 /// Eight lanes on, then eight off: read at `8 - n`, it selects the first `n`.
 static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// 32 bytes on, then 32 off: read at `32 - n`, it selects the first `n`.
+static BYTE_MASKS: [u8; 64] = {
+    let mut masks = [0; 64];
+    let mut at = 0;
+    while at < 32 {
+        masks[at] = u8::MAX;
+        at += 1;
+    }
+    masks
+};
+
 /// Adds the products of one chunk of each record to its sixteen 16-bit sums. A chunk adds at most 4 * 15 * 128 =
 /// 7,680 to a sum: four chunks fit, and no product saturates.
 ///
@@ -184,6 +195,34 @@ impl Simd for Avx2 {
                     sums[row] = _mm256_add_epi32(sums[row], _mm256_madd_epi16(codes, values));
                 }
                 at += 16;
+            }
+            add_across(sums)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn products_8bit_codes(self, query: *const u8, records: [*const u8; 4], len: usize) -> __m128i {
+        // SAFETY: a step reads 32 bytes from below `len` rounded up to a multiple of 32, which query and records have
+        // by the caller's promise; the loads need no alignment. `32 - left` is at most 31, and 64 mask bytes exist.
+        unsafe {
+            let (middle, ones) = (_mm256_set1_epi8(-128), _mm256_set1_epi16(1));
+            let mut sums = [_mm256_setzero_si256(); 4];
+            let mut at = 0;
+            while at < len {
+                let values = _mm256_xor_si256(_mm256_loadu_si256(query.add(at).cast()), middle);
+                // From -127 on: a sign is put on it.
+                let mut values = _mm256_max_epi8(values, _mm256_set1_epi8(-127));
+                if len - at < 32 {
+                    let mask = _mm256_loadu_si256(BYTE_MASKS.as_ptr().add(32 - (len - at)).cast());
+                    values = _mm256_and_si256(values, mask);
+                }
+                for row in 0..4 {
+                    let codes = _mm256_xor_si256(_mm256_loadu_si256(records[row].add(at).cast()), middle);
+                    // At most 2 * 128 * 127 = 32,512: no pair saturates.
+                    let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(values, codes));
+                    sums[row] = _mm256_add_epi32(sums[row], _mm256_madd_epi16(pairs, ones));
+                }
+                at += 32;
             }
             add_across(sums)
         }

@@ -29,6 +29,17 @@ pub struct CodeQuery<'a, T> {
     pub scale: f32,
 }
 
+/// A record of 8-bit codes as a query.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordQuery<'a> {
+    /// The whole record: as long as those it is compared with.
+    pub record: &'a [u8],
+    /// How many codes it begins with; what follows them is not multiplied.
+    pub codes: usize,
+    /// What a unit of the integers is worth.
+    pub scale: f32,
+}
+
 /// What a call may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
@@ -125,5 +136,21 @@ pub fn estimate_8bit<S: Simd>(s: S, query: CodeQuery<'_, i16>, records: [&[u8]; 
     unsafe {
         let dots = s.products_8bit(query.values.as_ptr(), starts(&records), extent.summed);
         s.estimates(dots, query.offset, query.scale, factors(&records, extent.record))
+    }
+}
+
+#[inline(always)]
+pub fn estimate_8bit_codes<S: Simd>(s: S, query: RecordQuery<'_>, records: [&[u8]; 4]) -> [f32; 4] {
+    let covered = query.record.len();
+    debug_assert!(fits(covered, &records), "four records of one stride, and one as the query");
+    let extent = extent(covered, &records);
+    if extent.record == 0 {
+        return [f32::NAN; 4];
+    }
+    // SAFETY: as for 4 bits; `summed` is a multiple of 64, so the codes rounded up to one of 32 are inside it.
+    unsafe {
+        let codes = query.codes.min(extent.summed);
+        let dots = s.products_8bit_codes(query.record.as_ptr(), starts(&records), codes);
+        s.estimates(dots, 0, query.scale, factors(&records, extent.record))
     }
 }

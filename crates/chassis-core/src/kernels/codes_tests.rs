@@ -75,6 +75,14 @@ fn check<L: Lanes>(
     assert_eq!(bits(got), bits(expected), "4 bits, stride {stride}: {got:?} for {expected:?}");
     let (got, expected) = (lanes.estimate_8bit(eight, records), Scalar.estimate_8bit(eight, records));
     assert_eq!(bits(got), bits(expected), "8 bits, stride {stride}: {got:?} for {expected:?}");
+    // The last of the records stands as the query, with all that may be codes in it and with less.
+    let record = records[3];
+    for codes in [stride.saturating_sub(8), stride / 2 + 1, stride / 3, 1, 0] {
+        let query = RecordQuery { record, codes, scale };
+        let (got, expected) =
+            (lanes.estimate_8bit_codes(query, records), Scalar.estimate_8bit_codes(query, records));
+        assert_eq!(bits(got), bits(expected), "{codes} codes, stride {stride}: {got:?} for {expected:?}");
+    }
 }
 
 fn ordinary(random: &mut Random) -> [Factors; 4] {
@@ -127,6 +135,23 @@ impl WithLanes for Extremes {
         let records = [&[0xff; 128][..]; 4];
         assert_eq!(lanes.dots_4bit(&[127; 256], records), [15 * 127 * 256; 4]);
         assert_eq!(lanes.dots_4bit(&[-127; 256], records), [-15 * 127 * 256; 4]);
+        // The same of two records, in which only the first codes count.
+        for (query, code, product) in [
+            (255, 255, 127 * 127),
+            (1, 1, 127 * 127),
+            (1, 0, 127 * 128),
+            (0, 0, 127 * 128),
+            (255, 1, -127 * 127),
+        ] {
+            let mut record = [code; 128];
+            record[120..124].copy_from_slice(&1f32.to_le_bytes());
+            record[124..].copy_from_slice(&0f32.to_le_bytes());
+            for codes in [1, 31, 32, 33, 64, 96, 120] {
+                let query = RecordQuery { record: &[query; 128], codes, scale: 1.0 };
+                let expected = -((product * codes as i32) as f32);
+                assert_eq!(lanes.estimate_8bit_codes(query, [&record; 4]), [expected; 4], "{codes} codes");
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::lanes::Simd;
 use super::tile::{TILE_ROWS, Tile};
-use super::{CodeQuery, Lanes, WithLanes, codes};
+use super::{CodeQuery, Lanes, RecordQuery, WithLanes, codes};
 
 const SUMS: usize = 4;
 const BLOCK: usize = SUMS * 8;
@@ -199,6 +199,11 @@ impl<S: Simd> Lanes for S {
     #[inline(always)]
     fn estimate_8bit(self, query: CodeQuery<'_, i16>, records: [&[u8]; 4]) -> [f32; 4] {
         codes::estimate_8bit(self, query, records)
+    }
+
+    #[inline(always)]
+    fn estimate_8bit_codes(self, query: RecordQuery<'_>, records: [&[u8]; 4]) -> [f32; 4] {
+        codes::estimate_8bit_codes(self, query, records)
     }
 
     #[inline(always)]

@@ -42,6 +42,12 @@ pub trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `len` is a multiple of 64, and as many bytes are readable at each record and values at `query`.
     unsafe fn products_8bit(self, query: *const i16, records: [*const u8; 4], len: usize) -> Self::Quad;
+    /// Products of the first `len` 8-bit codes of each record and of `query`, both counted from 128, added up
+    /// (wrapping). A code of the query below 1 counts as 1.
+    ///
+    /// # Safety
+    /// `len` bytes, rounded up to a multiple of 32, are readable at each record and at `query`.
+    unsafe fn products_8bit_codes(self, query: *const u8, records: [*const u8; 4], len: usize) -> Self::Quad;
     /// Each integer doubled, wrapping.
     fn twice(self, quad: Self::Quad) -> Self::Quad;
     /// The integers, in the order of the records.

@@ -43,7 +43,7 @@ mod tile;
 
 use std::sync::atomic::AtomicU32;
 
-pub use codes::CodeQuery;
+pub use codes::{CodeQuery, RecordQuery};
 pub use detect::{Isa, active};
 pub use tile::{TILE_QUERIES, TILE_ROWS, Tile};
 
@@ -71,6 +71,9 @@ pub trait Lanes: Copy + Send + Sync + sealed::Sealed {
     /// The same of 8-bit codes (0 to 255): `bias - a * (scale * (dot - offset))`. The caller's values keep `dot`
     /// inside an `i32`; it wraps.
     fn estimate_8bit(self, query: CodeQuery<'_, i16>, records: [&[u8]; 4]) -> [f32; 4];
+    /// The same of 8-bit codes, of which a record is the query: `bias - a * (scale * dot)`, where `dot` is the integer
+    /// product of codes counted from 128. A code of the query is at least 1.
+    fn estimate_8bit_codes(self, query: RecordQuery<'_>, records: [&[u8]; 4]) -> [f32; 4];
     /// The integer products [`Lanes::estimate_4bit`] begins with.
     fn dots_4bit(self, query: &[i8], records: [&[u8]; 4]) -> [i32; 4];
     /// Inner products of rows and interleaved queries: element `i` of query `j` is at `16 * i + j`. Each is a sum

@@ -176,6 +176,30 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    unsafe fn products_8bit_codes(self, query: *const u8, records: [*const u8; 4], len: usize) -> int32x4_t {
+        // SAFETY: a step reads 16 bytes from below `len` rounded up to a multiple of 16, which query and records have
+        // by the caller's promise.
+        unsafe {
+            let middle = vdupq_n_u8(128);
+            let places = vld1q_u8([0u8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15].as_ptr());
+            let mut sums = [vdupq_n_s32(0); 4];
+            let mut at = 0;
+            while at < len {
+                let values = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(query.add(at)), middle));
+                let here = vcltq_u8(places, vdupq_n_u8((len - at).min(16) as u8));
+                let values = vandq_s8(vmaxq_s8(values, vdupq_n_s8(-127)), vreinterpretq_s8_u8(here));
+                for row in 0..4 {
+                    let codes = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(records[row].add(at)), middle));
+                    let sum = vpadalq_s16(sums[row], vmull_s8(vget_low_s8(codes), vget_low_s8(values)));
+                    sums[row] = vpadalq_s16(sum, vmull_high_s8(codes, values));
+                }
+                at += 16;
+            }
+            add_across(sums)
+        }
+    }
+
+    #[inline(always)]
     fn twice(self, quad: int32x4_t) -> int32x4_t {
         // SAFETY: see `zero`.
         unsafe { vaddq_s32(quad, quad) }

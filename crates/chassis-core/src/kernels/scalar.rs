@@ -3,7 +3,7 @@
 //! Eight partial sums instead of one: a CPU without AVX2 still adds several at a time, and the rounding error
 //! grows with an eighth of the length.
 
-use super::codes::{CHUNK, CodeQuery, extent, fits};
+use super::codes::{CHUNK, CodeQuery, RecordQuery, extent, fits};
 use super::tile::{self, TILE_ROWS, Tile};
 use super::{Lanes, WithLanes};
 
@@ -47,6 +47,15 @@ fn product_8bit(query: &[i16], codes: &[u8]) -> i32 {
     let mut sum = 0i32;
     for (&value, &code) in query.iter().zip(codes) {
         sum = sum.wrapping_add(i32::from(code) * i32::from(value));
+    }
+    sum
+}
+
+#[inline(always)]
+fn product_8bit_codes(query: &[u8], codes: &[u8]) -> i32 {
+    let mut sum = 0i32;
+    for (&value, &code) in query.iter().zip(codes) {
+        sum = sum.wrapping_add((i32::from(value.max(1)) - 128) * (i32::from(code) - 128));
     }
     sum
 }
@@ -112,6 +121,18 @@ impl Lanes for Scalar {
         records.map(|record| {
             let dot = product_8bit(query.values, &record[..extent.summed]);
             estimate(dot, query.offset, query.scale, &record[..extent.record])
+        })
+    }
+
+    #[inline(always)]
+    fn estimate_8bit_codes(self, query: RecordQuery<'_>, records: [&[u8]; 4]) -> [f32; 4] {
+        let covered = query.record.len();
+        debug_assert!(fits(covered, &records), "four records of one stride, and one as the query");
+        let extent = extent(covered, &records);
+        let codes = query.codes.min(extent.summed);
+        records.map(|record| {
+            let dot = product_8bit_codes(&query.record[..codes], &record[..codes]);
+            estimate(dot, 0, query.scale, &record[..extent.record])
         })
     }
 
