@@ -149,13 +149,12 @@ impl<'a> Records<'a> {
         if record.is_empty() { self.touch([node; 4]).map(|[record, ..]| record) } else { Some(record) }
     }
 
-    /// Four records, unless one cannot be read.
+    /// Four records, when all of their chunks were touched before.
     #[inline(always)]
-    fn four(&self, nodes: [NodeId; 4]) -> Option<[&'a [u8]; 4]> {
+    fn located4(&self, nodes: [NodeId; 4]) -> Option<[&'a [u8]; 4]> {
         let [a, b, c, d] =
             [self.located(nodes[0]), self.located(nodes[1]), self.located(nodes[2]), self.located(nodes[3])];
-        let all_located = a.len().min(b.len()).min(c.len()).min(d.len()) > 0;
-        if all_located { Some([a, b, c, d]) } else { self.touch(nodes) }
+        (a.len().min(b.len()).min(c.len()).min(d.len()) > 0).then_some([a, b, c, d])
     }
 
     /// Four records, those read that were not located. The call fails at its end when one cannot be; until then what
@@ -216,7 +215,11 @@ impl<'a, L: Lanes, S: Stage> CodePoint<'a, L, S> {
 impl<L: Lanes, S: Stage> graph::Point for CodePoint<'_, L, S> {
     #[inline(always)]
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
-        match self.records.four(nodes) {
+        // Estimates once for each way to the records: together they would pass through memory.
+        if let Some(records) = self.records.located4(nodes) {
+            return self.estimates(records);
+        }
+        match self.records.touch(nodes) {
             Some(records) => self.estimates(records),
             None => [f32::INFINITY; 4],
         }
@@ -240,16 +243,27 @@ pub(crate) struct RecordPoint<'a, L: Lanes> {
     stored: Stored<'a>,
 }
 
+impl<L: Lanes> RecordPoint<'_, L> {
+    #[inline(always)]
+    fn distances(&self, records: [&[u8]; 4]) -> [f32; 4] {
+        let Stored { query, bias, factor } = self.stored;
+        if query.record.is_empty() {
+            return [f32::INFINITY; 4];
+        }
+        let [a, b, c, d] = self.lanes.estimate_8bit_codes(query, records);
+        [factor * (bias + a), factor * (bias + b), factor * (bias + c), factor * (bias + d)]
+    }
+}
+
 impl<L: Lanes> graph::Point for RecordPoint<'_, L> {
     #[inline(always)]
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
-        let Stored { query, bias, factor } = self.stored;
-        match self.records.four(nodes) {
-            Some(records) if !query.record.is_empty() => {
-                let [a, b, c, d] = self.lanes.estimate_8bit_codes(query, records);
-                [factor * (bias + a), factor * (bias + b), factor * (bias + c), factor * (bias + d)]
-            }
-            _ => [f32::INFINITY; 4],
+        if let Some(records) = self.records.located4(nodes) {
+            return self.distances(records);
+        }
+        match self.records.touch(nodes) {
+            Some(records) => self.distances(records),
+            None => [f32::INFINITY; 4],
         }
     }
 
