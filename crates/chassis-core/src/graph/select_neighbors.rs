@@ -44,7 +44,8 @@ pub(super) fn add_neighbors<S: Space>(
     fresh: &mut Vec<Neighbor>,
     selected: &mut Vec<Neighbor>,
 ) {
-    (fresh.clear(), selected.clear());
+    fresh.clear();
+    selected.clear();
     for candidate in candidates {
         let room = selected.len() < bound;
         let is_new = added.contains(&candidate.node);
