@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::select_neighbors::{add_neighbors, select_neighbors};
-use super::walk::finite;
+use super::step::finite;
 use super::work::{BuildScratch, Job, sort_candidates};
 use super::{LinkWriter, NONE, Neighbor, NodeId, Params, Point, Space, nodes_of};
 

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `level` | a node's level | algorithm 1, line 4 |
 //! | `walk` | one layer; all layers | algorithms 2 and 5 |
+//! | `step` | the nodes of one list, scored | |
 //! | `select_neighbors` | which candidates become links | algorithm 4, "heuristic 2" |
 //! | `insert` | a batch of nodes: plan, merge, write | algorithm 1 |
 //! | `merge` | what new lists do to the lists they lead to | |
@@ -46,6 +47,7 @@ mod queue;
 mod refine;
 mod select_neighbors;
 mod sorted;
+mod step;
 #[cfg(test)]
 mod testing;
 mod tree;
@@ -85,6 +87,12 @@ pub trait Point {
     #[inline(always)]
     fn lookahead(&self) -> usize {
         16
+    }
+
+    /// See [`Space::enter`].
+    #[inline(always)]
+    fn enter<W: Work>(&self, work: W) -> W::Output {
+        work.call()
     }
 }
 

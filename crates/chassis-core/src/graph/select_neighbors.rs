@@ -1,6 +1,6 @@
 //! Which candidates become links: the heuristic 2 of the HNSW paper, on all layers.
 
-use super::walk::finite;
+use super::step::finite;
 use super::{Neighbor, NodeId, Point, Space, nodes_of};
 
 /// Selects up to `bound` of `candidates`, which are sorted nearest first, into `selected`, in the same order.

@@ -34,9 +34,9 @@ impl Plane {
     pub(super) fn distance(&self, a: NodeId, b: NodeId) -> f32 {
         let ([ax, ay], [bx, by]) = (self.points[a as usize], self.points[b as usize]);
         if self.inner {
-            return walk::finite(-(ax * bx + ay * by));
+            return step::finite(-(ax * bx + ay * by));
         }
-        walk::finite((ax - bx) * (ax - bx) + (ay - by) * (ay - by))
+        step::finite((ax - bx) * (ax - bx) + (ay - by) * (ay - by))
     }
 
     /// All other nodes, sorted as candidates of `node` are.

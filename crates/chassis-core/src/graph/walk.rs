@@ -23,80 +23,12 @@ use std::sync::atomic::AtomicU32;
 use super::pool::Pool;
 use super::queue::Queue;
 use super::sorted::{MAX_PARTLY, MAX_SORTED, Sorted};
+use super::step::{Batch, finite};
 use super::visited::{SLOTS, Visited};
-use super::{Lists, MAX_DEGREE, Neighbor, NodeId, Point};
+use super::{Lists, MAX_DEGREE, Neighbor, NodeId, Point, Work};
 
 /// Distances compared with the bound at a time.
 const GROUP: usize = 8;
-
-/// Nodes met in one step, and their distances.
-pub(super) struct Batch {
-    nodes: [NodeId; SLOTS],
-    distances: [f32; SLOTS],
-    len: usize,
-    /// The first of them not yet asked for.
-    asked: usize,
-}
-
-impl Default for Batch {
-    fn default() -> Self {
-        Batch { nodes: [0; SLOTS], distances: [0.0; SLOTS], len: 0, asked: 0 }
-    }
-}
-
-impl Batch {
-    /// Takes the place of what was there by the new nodes of a list.
-    #[inline(always)]
-    fn gather(&mut self, visited: &mut Visited, list: &[AtomicU32]) {
-        self.len = visited.gather(list, &mut self.nodes);
-        self.asked = 0;
-    }
-
-    /// Asks for the records of the nodes before `end`.
-    #[inline(always)]
-    fn ask<P: Point>(&mut self, point: &P, end: usize) {
-        let end = end.min(self.len);
-        while self.asked < end {
-            point.prefetch(self.nodes[self.asked % SLOTS]);
-            self.asked += 1;
-        }
-    }
-
-    /// Scores all nodes and asks for those of `next`, as far ahead as the point says. Distances come out finite: what
-    /// is not a number, or infinite, is as far as can be.
-    #[inline(always)]
-    fn score<P: Point>(&mut self, point: &P, next: &mut Batch) {
-        let (ahead, len) = (point.lookahead(), self.len.min(SLOTS - 4));
-        if len > 0 {
-            let last = self.nodes[len - 1];
-            self.nodes[len..len + 3].fill(last);
-        }
-        let mut at = 0;
-        while at < len {
-            let end = at + 4 + ahead;
-            self.ask(point, end);
-            next.ask(point, end.saturating_sub(len));
-            let nodes = &self.nodes;
-            let four = point.distance4([nodes[at], nodes[at + 1], nodes[at + 2], nodes[at + 3]]);
-            for (to, distance) in self.distances[at..at + 4].iter_mut().zip(four) {
-                *to = finite(distance);
-            }
-            at += 4;
-        }
-        next.ask(point, ahead);
-    }
-
-    #[inline(always)]
-    fn neighbor(&self, i: usize) -> Neighbor {
-        Neighbor { distance: self.distances[i % SLOTS], node: self.nodes[i % SLOTS] }
-    }
-}
-
-#[inline(always)]
-pub(super) fn finite(distance: f32) -> f32 {
-    let low = if distance < f32::MAX { distance } else { f32::MAX };
-    if low > f32::MIN { low } else { f32::MIN }
-}
 
 #[inline(always)]
 fn list<L: Lists>(lists: &L, layer: u8, node: NodeId) -> &[AtomicU32] {
@@ -188,7 +120,7 @@ impl Met {
     #[inline(always)]
     fn turn(&mut self) {
         std::mem::swap(&mut self.batch, &mut self.next);
-        (self.next.len, self.next.asked) = (0, 0);
+        self.next.clear();
     }
 
     #[inline(always)]
@@ -283,20 +215,7 @@ impl Walk {
         start: Neighbor,
         count: u32,
     ) -> Neighbor {
-        let met = &mut self.met;
-        met.visited.clear(count);
-        met.visited.insert(start.node);
-        let mut best = start;
-        loop {
-            let from = best;
-            met.step(point, list(lists, layer, from.node));
-            for i in 0..met.batch.len {
-                best = best.min(met.batch.neighbor(i));
-            }
-            if best == from {
-                return best;
-            }
-        }
+        point.enter(Descent { met: &mut self.met, point, lists, layer, start, count })
     }
 
     /// Appends the nodes two links away from `node`, by way of the first `via` nodes of its `list`.
@@ -341,7 +260,61 @@ impl Walk {
         effort: Effort,
         far: f32,
     ) {
-        let Walk { met, queue, sorted, nearest } = self;
+        point.enter(LayerWalk { walk: self, point, lists, layer, starts, count, effort, far });
+    }
+}
+
+/// [`Walk::descend`] as a function of its own, one for all that walks from this kind of point.
+struct Descent<'a, P, L> {
+    met: &'a mut Met,
+    point: &'a P,
+    lists: &'a L,
+    layer: u8,
+    start: Neighbor,
+    count: u32,
+}
+
+impl<P: Point, L: Lists> Work for Descent<'_, P, L> {
+    type Output = Neighbor;
+
+    #[inline(always)]
+    fn call(self) -> Neighbor {
+        let Descent { met, point, lists, layer, start, count } = self;
+        met.visited.clear(count);
+        met.visited.insert(start.node);
+        let mut best = start;
+        loop {
+            let from = best;
+            met.step(point, list(lists, layer, from.node));
+            for i in 0..met.batch.len {
+                best = best.min(met.batch.neighbor(i));
+            }
+            if best == from {
+                return best;
+            }
+        }
+    }
+}
+
+/// [`Walk::search_layer`], likewise.
+struct LayerWalk<'a, P, L> {
+    walk: &'a mut Walk,
+    point: &'a P,
+    lists: &'a L,
+    layer: u8,
+    starts: &'a [Neighbor],
+    count: u32,
+    effort: Effort,
+    far: f32,
+}
+
+impl<P: Point, L: Lists> Work for LayerWalk<'_, P, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let LayerWalk { walk, point, lists, layer, starts, count, effort, far } = self;
+        let Walk { met, queue, sorted, nearest } = walk;
         met.visited.clear(count);
         if let Some(skipped) = effort.skip {
             met.visited.insert(skipped);
@@ -584,14 +557,5 @@ mod tests {
         let mut walk = Walk::default();
         let nearest = walk.search(&point, &build.lists, (0, 0), 100, Effort::of(500));
         assert!(!nearest.is_empty() && nearest.iter().all(|n| n.node < 100));
-    }
-
-    #[test]
-    fn distances_come_out_finite() {
-        for (distance, expected) in
-            [(f32::NAN, f32::MAX), (f32::INFINITY, f32::MAX), (f32::NEG_INFINITY, f32::MIN), (-3.0, -3.0)]
-        {
-            assert_eq!(finite(distance), expected);
-        }
     }
 }

@@ -234,6 +234,11 @@ impl<L: Lanes, S: Stage> graph::Point for CodePoint<'_, L, S> {
     }
 
     #[inline(always)]
+    fn enter<W: graph::Work>(&self, work: W) -> W::Output {
+        self.lanes.run(Enter(work))
+    }
+
+    #[inline(always)]
     fn prefetch(&self, node: NodeId) {
         self.lanes.prefetch(self.records.located(node));
     }
@@ -263,10 +268,27 @@ impl<L: Lanes> Compare for RecordPoint<'_, L> {
     }
 }
 
+/// Distances of four nodes as a function of its own, one for all that asks for them.
+struct Distances<'a, L: Lanes>(&'a RecordPoint<'a, L>, [NodeId; 4]);
+
+impl<L: Lanes> graph::Work for Distances<'_, L> {
+    type Output = [f32; 4];
+
+    #[inline(always)]
+    fn call(self) -> [f32; 4] {
+        self.0.records.distances(self.0, self.1)
+    }
+}
+
 impl<L: Lanes> graph::Point for RecordPoint<'_, L> {
     #[inline(always)]
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
-        self.records.distances(self, nodes)
+        self.enter(Distances(self, nodes))
+    }
+
+    #[inline(always)]
+    fn enter<W: graph::Work>(&self, work: W) -> W::Output {
+        self.lanes.run(Enter(work))
     }
 
     #[inline(always)]

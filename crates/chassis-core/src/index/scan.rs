@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::graph::{Neighbor, NodeId, Point};
+use crate::graph::{Neighbor, NodeId, Point, Work};
 use crate::index::bounds::{Margin, Sides};
 use crate::index::nodes::is_live;
 use crate::index::space::{Unread, VectorPoint};
@@ -15,7 +15,6 @@ use crate::kernels::{Lanes, TILE_QUERIES, TILE_ROWS, Tile, WithLanes};
 use crate::storage::{Rows, View};
 
 /// The exact `k` nearest live nodes of a range, by a scan in node order.
-#[inline(always)]
 pub(crate) fn scan<L: Lanes>(
     view: &View,
     point: &VectorPoint<'_, L>,
@@ -23,23 +22,42 @@ pub(crate) fn scan<L: Lanes>(
     k: usize,
     found: &mut Vec<Neighbor>,
 ) -> Result<()> {
-    let (mut node, count, stays) = (nodes.start, nodes.end, point.stays());
-    while node < count {
-        let four = [0, 1, 2, 3].map(|i| (node + i).min(count - 1));
-        if !stays {
-            point.read_on(node, four.len());
-        }
-        let distances = point.distance4(four);
-        for (i, &distance) in distances.iter().enumerate().take((count - node).min(4) as usize) {
-            let neighbor = Neighbor { distance, node: four[i] };
-            if (found.len() < k || neighbor < found[0]) && is_live(view, neighbor.node)? {
-                offer(found, k, neighbor);
+    point.enter(Scan { view, point, nodes, k, found })
+}
+
+/// [`scan`] as a function of its own, one for all that scans.
+struct Scan<'a, L: Lanes> {
+    view: &'a View,
+    point: &'a VectorPoint<'a, L>,
+    nodes: Range<NodeId>,
+    k: usize,
+    found: &'a mut Vec<Neighbor>,
+}
+
+impl<L: Lanes> Work for Scan<'_, L> {
+    type Output = Result<()>;
+
+    #[inline(always)]
+    fn call(self) -> Result<()> {
+        let Scan { view, point, nodes, k, found } = self;
+        let (mut node, count, stays) = (nodes.start, nodes.end, point.stays());
+        while node < count {
+            let four = [0, 1, 2, 3].map(|i| (node + i).min(count - 1));
+            if !stays {
+                point.read_on(node, four.len());
             }
+            let distances = point.distances(four);
+            for (i, &distance) in distances.iter().enumerate().take((count - node).min(4) as usize) {
+                let neighbor = Neighbor { distance, node: four[i] };
+                if (found.len() < k || neighbor < found[0]) && is_live(view, neighbor.node)? {
+                    offer(found, k, neighbor);
+                }
+            }
+            node = node.saturating_add(4);
         }
-        node = node.saturating_add(4);
+        found.sort_unstable();
+        Ok(())
     }
-    found.sort_unstable();
-    Ok(())
 }
 
 /// Keeps the `k` smallest in `heap`, the largest of them first.

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU32;
 
 use crate::error::{Error, Result};
 use crate::format::neighbors;
-use crate::graph::{self, Neighbor, NodeId};
+use crate::graph::{self, Neighbor, NodeId, Point as _};
 use crate::index::{Metric, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Page, Pages, RowReader, Rows, View};
@@ -305,16 +305,12 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
     /// The exact distance of one node, as the scan computes it.
     #[inline(always)]
     pub(crate) fn exact(&self, node: NodeId) -> f32 {
-        match self.vector(node) {
-            Some(v) => self.metric.one(self.lanes, self.query, self.prepared, v),
-            None => f32::INFINITY,
-        }
+        self.enter(Distance(self, node))
     }
-}
 
-impl<L: Lanes> graph::Point for VectorPoint<'_, L> {
+    /// Distances of four nodes, compiled into the caller.
     #[inline(always)]
-    fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
+    pub(crate) fn distances(&self, nodes: [NodeId; 4]) -> [f32; 4] {
         let vectors =
             [self.located(nodes[0]), self.located(nodes[1]), self.located(nodes[2]), self.located(nodes[3])];
         let [a, b, c, d] = vectors;
@@ -322,6 +318,46 @@ impl<L: Lanes> graph::Point for VectorPoint<'_, L> {
             return self.metric.four(self.lanes, self.query, self.prepared, vectors);
         }
         nodes.map(|node| self.exact(node))
+    }
+}
+
+/// The distance of one node as a function of its own, for all that asks for it.
+struct Distance<'a, L: Lanes>(&'a VectorPoint<'a, L>, NodeId);
+
+impl<L: Lanes> graph::Work for Distance<'_, L> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call(self) -> f32 {
+        let Distance(point, node) = self;
+        match point.vector(node) {
+            Some(v) => point.metric.one(point.lanes, point.query, point.prepared, v),
+            None => f32::INFINITY,
+        }
+    }
+}
+
+/// Distances of four nodes, likewise.
+struct Distances<'a, L: Lanes>(&'a VectorPoint<'a, L>, [NodeId; 4]);
+
+impl<L: Lanes> graph::Work for Distances<'_, L> {
+    type Output = [f32; 4];
+
+    #[inline(always)]
+    fn call(self) -> [f32; 4] {
+        self.0.distances(self.1)
+    }
+}
+
+impl<L: Lanes> graph::Point for VectorPoint<'_, L> {
+    #[inline(always)]
+    fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
+        self.enter(Distances(self, nodes))
+    }
+
+    #[inline(always)]
+    fn enter<W: graph::Work>(&self, work: W) -> W::Output {
+        self.lanes.run(Enter(work))
     }
 
     #[inline(always)]

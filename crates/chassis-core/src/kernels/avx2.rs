@@ -20,7 +20,9 @@ impl Avx2 {
     }
 }
 
+/// Never inlined: a function for each work, whoever runs it.
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+#[inline(never)]
 fn enter<W: WithLanes>(lanes: Avx2, work: W) -> W::Output {
     work.call(lanes)
 }

@@ -17,6 +17,10 @@
 //! compiled for the instruction set: no call and no branch per distance. A value of a `Lanes` type exists only
 //! where its instructions do, which is what makes the intrinsics sound.
 //!
+//! [`Lanes::run`] is where one function ends and another begins. What several callers share is run so: the walk of a
+//! layer, a scan, the distances of four vectors. Inlined into each of them, they made functions of half a megabyte;
+//! compiling took ten times as long, and a search no fewer instructions.
+//!
 //! # Bits
 //!
 //! The order of summation is fixed: element `i` goes to partial sum `i mod 32`, fused, and the sums are added as
@@ -79,7 +83,7 @@ pub trait Lanes: Copy + Send + Sync + sealed::Sealed {
     /// Inner products of rows and interleaved queries: element `i` of query `j` is at `16 * i + j`. Each is a sum
     /// of as many products as there are elements, in some order: its bits are those of no other method.
     fn tile(self, queries: &[f32], rows: [&[f32]; TILE_ROWS], tile: &mut Tile);
-    /// Runs `work` as code of this instruction set.
+    /// Runs `work` as code of this instruction set, in a function of its own.
     fn run<W: WithLanes>(self, work: W) -> W::Output;
 
     /// Asks the memory system for a whole record.

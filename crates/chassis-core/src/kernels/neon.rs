@@ -16,7 +16,9 @@ impl Neon {
     }
 }
 
+/// Never inlined: a function for each work, whoever runs it.
 #[target_feature(enable = "neon")]
+#[inline(never)]
 fn enter<W: WithLanes>(lanes: Neon, work: W) -> W::Output {
     work.call(lanes)
 }

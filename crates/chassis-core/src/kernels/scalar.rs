@@ -148,7 +148,7 @@ impl Lanes for Scalar {
         tile::plain(queries, rows, out);
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn run<W: WithLanes>(self, work: W) -> W::Output {
         work.call(self)
     }

@@ -1,7 +1,7 @@
 //! The crash simulation: workloads run on a simulated disk, which is then crashed at every moment in every way
 //! that a real one allows; each image must recover to an acknowledged commit or the one in flight.
 //!
-//! `CHASSIS_SIM_IMAGES` is the least number of distinct images (default 200,000 in release builds); `CHASSIS_SIM_ONLY`
+//! `CHASSIS_SIM_IMAGES` is the least number of distinct images (default 200,000); `CHASSIS_SIM_ONLY`
 //! and `CHASSIS_SIM_BUG` take part of a workload's or seeded bug's name and leave out the others. A violation
 //! prints its reproducer: workload, operation, and what became of each pending write; everything is seeded.
 //!
@@ -33,12 +33,9 @@ use chassis_core::internals::storage::Bug;
 
 use explore::{Effort, Outcome, Seen, explore};
 
-/// A debug build checks that the simulation works, a release build that the engine does.
-const DEBUG: bool = cfg!(debug_assertions);
-
 fn wanted() -> u64 {
     let stated = std::env::var("CHASSIS_SIM_IMAGES").ok().and_then(|n| n.parse().ok());
-    stated.unwrap_or(if DEBUG { 20_000 } else { 200_000 })
+    stated.unwrap_or(200_000)
 }
 
 /// Runs only workloads whose name holds this text.
@@ -53,8 +50,7 @@ fn every_crash_recovers() {
     let workloads = selected();
     let mut totals: Vec<Outcome> = workloads.iter().map(|_| Outcome::default()).collect();
     let images = |totals: &[Outcome]| totals.iter().map(|t| t.images).sum::<u64>();
-    let mut effort =
-        Effort { pass: 0, extra: 0, thin: if DEBUG { 16 } else { 1 }, nested_every: 4, first: false };
+    let mut effort = Effort { pass: 0, extra: 0, thin: 1, nested_every: 4, first: false };
     // The first pass is exhaustive; further ones are random and go on until there are enough.
     while effort.pass == 0 || (images(&totals) < wanted() && effort.pass < 1000) {
         for (workload, total) in workloads.iter().zip(&mut totals) {
@@ -118,7 +114,7 @@ fn every_seeded_bug_is_caught() {
 fn every_failing_call_is_survived() {
     let mut violations = Vec::new();
     for workload in selected() {
-        let sweep = faults::sweep(&workload, if DEBUG { 11 } else { 1 });
+        let sweep = faults::sweep(&workload, 1);
         let (name, bad) = (workload.name, sweep.violations.len());
         println!("io   {name:<26} {:>8} calls {:>9} faults {bad:>3} violations", sweep.calls, sweep.runs);
         violations.extend(sweep.violations);
