@@ -6,7 +6,7 @@ use super::level::hash;
 use super::walk::Walk;
 use super::{Neighbor, NodeId, Space};
 
-/// Work that a [`Space`] can run as code of its own. Mark `call` `#[inline(always)]`.
+/// Work that a [`Space`] or a [`Point`](super::Point) can run as code of its own. Mark `call` `#[inline(always)]`.
 pub trait Work {
     /// What it returns.
     type Output;
