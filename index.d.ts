@@ -45,8 +45,8 @@ export declare class NativeIndex {
   searchInto(query: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, recall: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, ids: BigUint64Array, distances: Float32Array): number
   /** The results of the last `searchInto` once more, into larger buffers. */
   lastHits(ids: BigUint64Array, distances: Float32Array): void
-  searchBatch(queries: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, recall: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean, threads?: number | undefined | null, cancel?: CancelToken | undefined | null): Promise<Array<NativeHits>>
-  searchBatchSync(queries: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, recall: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean, threads?: number | undefined | null): Array<NativeHits>
+  searchBatch(queries: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, recall: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean, threads?: number | undefined | null, cancel?: CancelToken | undefined | null): Promise<NativeBatchHits>
+  searchBatchSync(queries: Float32Array, k: number | undefined | null, efSearch: number | undefined | null, recall: number | undefined | null, exact: boolean | undefined | null, radius: number | undefined | null, vectors: boolean, payloads: boolean, threads?: number | undefined | null): NativeBatchHits
   commit(cancel?: CancelToken | undefined | null): Promise<number>
   commitSync(): number
   rollback(cancel?: CancelToken | undefined | null): Promise<void>
@@ -75,6 +75,13 @@ export declare function errorCodes(): Array<string>
 
 /** One id: a safe number, a bigint, or text. */
 export type JsId = number | bigint | string
+
+/** Results of several searches, one after the other: a few objects for all of them. */
+export interface NativeBatchHits {
+  /** Results of each search. */
+  counts: Array<number>
+  hits: NativeHits
+}
 
 /** The codes there are. */
 export interface NativeCodeStats {

@@ -56,6 +56,37 @@ test('each asynchronous method agrees with its synchronous twin', async (t) => {
   await index.close()
 })
 
+for (const idType of ['integer', 'string'] as const) {
+  test(`a batch gives what its searches give, each with memory of its own: ${idType} ids`, async (t) => {
+    const index = await VectorIndex.open(place(t), { dimensions: 2, metric: 'l2', idType })
+    for (let i = 0; i < 9; i++) {
+      const id = idType === 'string' ? `id ${i}` : 2 ** 52 + i
+      await index.add({ id: id as never, vector: [i * i, 1], payload: i % 2 ? { i } : undefined })
+    }
+    const queries = [
+      [0, 1],
+      [500, 1],
+      [16, 1],
+      [30, 1],
+    ]
+    for (const include of [[], ['vector'], ['payload'], ['payload', 'vector']] as const) {
+      // Within 15 of a query are 4, 0, 5 and 3 of the squares.
+      const options = { k: 5, radius: 15, include }
+      const all = await index.searchBatch(queries, options)
+      t.deepEqual(all.map(({ length }) => length), [4, 0, 5, 3]) // prettier-ignore
+      t.deepEqual(all, queries.map((query) => index.searchSync(query, options))) // prettier-ignore
+      t.deepEqual(index.searchBatchSync(queries, options), all)
+      for (const { distances, vectors } of all as SearchResult<'integer', 'vector'>[]) {
+        t.is(distances.buffer.byteLength, distances.byteLength)
+        t.true(
+          (vectors as typeof vectors | undefined)?.every((vector) => vector.buffer.byteLength === 8) ?? true,
+        )
+      }
+    }
+    await index.close()
+  })
+}
+
 for (const metric of METRICS) {
   test(`distances and similarities are those of the definition: ${metric}`, async (t) => {
     const [dims, rows] = [19, clustered(600, 19, 1)]

@@ -93,7 +93,16 @@ pub struct NativeHits<'env> {
     pub payloads: Option<Vec<Option<Uint8ArraySlice<'env>>>>,
 }
 
+/// Results of several searches, one after the other: a few objects for all of them.
+#[napi(object, object_from_js = false)]
+pub struct NativeBatchHits<'env> {
+    /// Results of each search.
+    pub counts: Vec<u32>,
+    pub hits: NativeHits<'env>,
+}
+
 /// Results and, when asked for, their records.
+#[derive(Default)]
 pub struct Found {
     hits: Hits,
     text_ids: bool,
@@ -102,7 +111,7 @@ pub struct Found {
 }
 
 /// What to return beside ids and distances.
-#[derive(Clone, Copy)]
+#[derive(Default, Clone, Copy)]
 pub struct Include {
     pub vectors: bool,
     pub payloads: bool,
@@ -130,6 +139,17 @@ impl Found {
         std::mem::swap(&mut hits, &mut kept);
         Ok(Found { hits, text_ids, records: Some(records), include })
     }
+
+    /// The results of two searches of one batch.
+    fn followed_by(mut self, mut next: Found) -> Found {
+        self.hits.ids.append(&mut next.hits.ids);
+        self.hits.string_ids.append(&mut next.hits.string_ids);
+        self.hits.distances.append(&mut next.hits.distances);
+        if let (Some(records), Some(mut more)) = (&mut self.records, next.records) {
+            records.append(&mut more);
+        }
+        self
+    }
 }
 
 impl Answer for Found {
@@ -155,9 +175,11 @@ impl Answer for Found {
 }
 
 impl Answer for Vec<Found> {
-    type Js<'env> = Vec<NativeHits<'env>>;
+    type Js<'env> = NativeBatchHits<'env>;
     fn into_js<'env>(self, env: &'env Env) -> napi::Result<Self::Js<'env>> {
-        self.into_iter().map(|found| found.into_js(env)).collect()
+        let counts = self.iter().map(|found| found.hits.len() as u32).collect();
+        let hits = self.into_iter().reduce(Found::followed_by).unwrap_or_default().into_js(env)?;
+        Ok(NativeBatchHits { counts, hits })
     }
 }
 

@@ -17,8 +17,8 @@ use napi::bindgen_prelude::BigUint64ArraySlice;
 use napi_derive::napi;
 
 use crate::answer::{
-    Answer, BatchIds, Facts, Found, Include, NativeCompactReport, NativeFacts, NativeHits, NativeRecord,
-    NativeReport, NativeStats, NativeWarmReport,
+    Answer, BatchIds, Facts, Found, Include, NativeBatchHits, NativeCompactReport, NativeFacts, NativeHits,
+    NativeRecord, NativeReport, NativeStats, NativeWarmReport,
 };
 use crate::error;
 use crate::options::{self, JsId, JsIds, NativeOpenOptions, Payloads, whole};
@@ -350,7 +350,7 @@ impl NativeIndex {
         copy(&self.hits.borrow(), ids, distances);
     }
 
-    #[napi(ts_return_type = "Promise<Array<NativeHits>>")]
+    #[napi(ts_return_type = "Promise<NativeBatchHits>")]
     pub fn search_batch(
         &self,
         queries: &[f32],
@@ -381,7 +381,7 @@ impl NativeIndex {
         vectors: bool,
         payloads: bool,
         threads: Option<f64>,
-    ) -> napi::Result<Vec<NativeHits<'env>>> {
+    ) -> napi::Result<NativeBatchHits<'env>> {
         let search = options::search(k, ef_search, recall, exact, radius);
         now(env, self.searching_many(queries, search, Include { vectors, payloads }, threads))
     }

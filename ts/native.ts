@@ -51,5 +51,6 @@ export const native = load()
 
 export type NativeIndex = Binding.NativeIndex
 export type NativeHits = Binding.NativeHits
+export type NativeBatchHits = Binding.NativeBatchHits
 export type NativeOpenOptions = Binding.NativeOpenOptions
 export type CancelToken = Binding.CancelToken

@@ -6,7 +6,7 @@ import { Calls, cancellable, sync } from './calls.js'
 import { ChassisError } from './errors.js'
 import { checkId, packIds, unpackIds } from './ids.js'
 import { native } from './native.js'
-import type { CancelToken, NativeHits, NativeIndex } from './native.js'
+import type { CancelToken, NativeBatchHits, NativeHits, NativeIndex } from './native.js'
 import {
   batchOptions,
   checkOptions,
@@ -329,9 +329,9 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
       searchOptions(options, true),
     ]
     const { k, efSearch, recall, exact, radius, vectors, payloads, threads, signal } = o
-    const call = (c?: CancelToken): Promise<NativeHits[]> =>
+    const call = (c?: CancelToken): Promise<NativeBatchHits> =>
       index.searchBatch(rows, k, efSearch, recall, exact, radius, vectors, payloads, threads, c)
-    return (await this.#calls.read(signal, call)).map((hits) => this.#result<I>(hits))
+    return this.#results(await this.#calls.read(signal, call))
   }
 
   /** {@link searchBatch}, blocking. */
@@ -345,10 +345,9 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
       searchOptions(options, true),
     ]
     const { k, efSearch, recall, exact, radius, vectors, payloads, threads } = o
-    const all = sync(() =>
-      index.searchBatchSync(rows, k, efSearch, recall, exact, radius, vectors, payloads, threads),
+    return this.#results(
+      sync(() => index.searchBatchSync(rows, k, efSearch, recall, exact, radius, vectors, payloads, threads)),
     )
-    return all.map((hits) => this.#result<I>(hits))
   }
 
   /**
@@ -538,16 +537,31 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
   }
 
   #result<I extends t.Include>(hits: NativeHits): SearchResult<T, I> {
-    const { numbers, ids: texts, vectors: flat, payloads: stored } = hits
+    const { ids, distances, vectors, payloads } = this.#columns(hits)
+    return new SearchResult<T, I>(this.metric, ids, distances, vectors, payloads)
+  }
+
+  /** Results of a batch; each owns its memory, so that one kept does not keep all. */
+  #results<I extends t.Include>({ counts, hits }: NativeBatchHits): SearchResult<T, I>[] {
+    const { ids, distances, vectors, payloads } = this.#columns(hits)
+    let end = 0
+    return counts.map((count) => {
+      const [from, to] = [end, (end += count)]
+      const some = [ids.slice(from, to), distances.slice(from, to)] as const
+      return new SearchResult<T, I>(this.metric, ...some, vectors?.slice(from, to), payloads?.slice(from, to))
+    })
+  }
+
+  #columns({ numbers, ids: texts, vectors: flat, payloads: stored }: NativeHits) {
     const count = texts === undefined ? numbers.byteLength / 12 : texts.length
-    const ids = texts ?? unpackIds(new BigUint64Array(numbers, 0, count), count)
+    const ids = (texts ?? unpackIds(new BigUint64Array(numbers, 0, count), count)) as Id<T>[]
     const distances = new Float32Array(numbers, texts === undefined ? 8 * count : 0, count)
     const { dimensions } = this
     const row = (_: unknown, i: number): Float32Array =>
-      (flat as Float32Array).subarray(i * dimensions, (i + 1) * dimensions)
+      (flat as Float32Array).slice(i * dimensions, (i + 1) * dimensions)
     const vectors = flat === undefined ? undefined : Array.from({ length: count }, row)
     const payloads = stored?.map((bytes) => (bytes == null ? undefined : decodePayload(bytes)))
-    return new SearchResult<T, I>(this.metric, ids as Id<T>[], distances, vectors, payloads)
+    return { ids, distances, vectors, payloads }
   }
 }
 
