@@ -11,7 +11,7 @@ use crate::format::derived::codes::{Bits, Codes};
 use crate::format::derived::entries::Entries;
 use crate::graph::{self, Neighbor, NodeId};
 use crate::index::Metric;
-use crate::index::space::{Enter, Unread, VectorPoint, VectorSpace};
+use crate::index::space::{Distances, Enter, Measure, Unread, VectorPoint, VectorSpace};
 use crate::kernels::Lanes;
 use crate::storage::{Kind, RowReader, Rows, View};
 
@@ -268,15 +268,10 @@ impl<L: Lanes> Compare for RecordPoint<'_, L> {
     }
 }
 
-/// Distances of four nodes as a function of its own, one for all that asks for them.
-struct Distances<'a, L: Lanes>(&'a RecordPoint<'a, L>, [NodeId; 4]);
-
-impl<L: Lanes> graph::Work for Distances<'_, L> {
-    type Output = [f32; 4];
-
+impl<L: Lanes> Measure for RecordPoint<'_, L> {
     #[inline(always)]
-    fn call(self) -> [f32; 4] {
-        self.0.records.distances(self.0, self.1)
+    fn distances(&self, nodes: [NodeId; 4]) -> [f32; 4] {
+        self.records.distances(self, nodes)
     }
 }
 

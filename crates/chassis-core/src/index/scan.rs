@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::graph::{Neighbor, NodeId, Point, Work};
 use crate::index::bounds::{Margin, Sides};
 use crate::index::nodes::is_live;
-use crate::index::space::{Unread, VectorPoint};
+use crate::index::space::{Measure, Unread, VectorPoint};
 use crate::index::{Metric, nodes};
 use crate::kernels::{Lanes, TILE_QUERIES, TILE_ROWS, Tile, WithLanes};
 use crate::storage::{Rows, View};

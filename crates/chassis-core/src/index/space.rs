@@ -307,10 +307,11 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
     pub(crate) fn exact(&self, node: NodeId) -> f32 {
         self.enter(Distance(self, node))
     }
+}
 
-    /// Distances of four nodes, compiled into the caller.
+impl<L: Lanes> Measure for VectorPoint<'_, L> {
     #[inline(always)]
-    pub(crate) fn distances(&self, nodes: [NodeId; 4]) -> [f32; 4] {
+    fn distances(&self, nodes: [NodeId; 4]) -> [f32; 4] {
         let vectors =
             [self.located(nodes[0]), self.located(nodes[1]), self.located(nodes[2]), self.located(nodes[3])];
         let [a, b, c, d] = vectors;
@@ -337,10 +338,15 @@ impl<L: Lanes> graph::Work for Distance<'_, L> {
     }
 }
 
-/// Distances of four nodes, likewise.
-struct Distances<'a, L: Lanes>(&'a VectorPoint<'a, L>, [NodeId; 4]);
+/// Distances of four nodes, compiled into the caller.
+pub(crate) trait Measure {
+    fn distances(&self, nodes: [NodeId; 4]) -> [f32; 4];
+}
 
-impl<L: Lanes> graph::Work for Distances<'_, L> {
+/// [`Measure::distances`] as a function of its own, one for all that asks a kind of point for them.
+pub(crate) struct Distances<'a, P>(pub(crate) &'a P, pub(crate) [NodeId; 4]);
+
+impl<P: Measure> graph::Work for Distances<'_, P> {
     type Output = [f32; 4];
 
     #[inline(always)]

@@ -30,8 +30,8 @@ pub struct Sweep {
 
 const FAILURES: [Failure; 4] = [Failure::Eio, Failure::Enospc, Failure::Short, Failure::LostBarrier];
 
-/// Sweeps one workload; only one fault in `thin`.
-pub fn sweep(workload: &Workload, thin: usize) -> Sweep {
+/// Sweeps one workload.
+pub fn sweep(workload: &Workload) -> Sweep {
     let calls = match count_calls(workload) {
         Ok(calls) => calls,
         Err(text) => {
@@ -44,7 +44,6 @@ pub fn sweep(workload: &Workload, thin: usize) -> Sweep {
             faults.extend([false, true].map(|sticky| (n, call, failure, sticky)));
         }
     }
-    let faults: Vec<_> = faults.into_iter().step_by(thin).collect();
     let (next, runs, violations) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::new(vec![]));
     let work = || {
         let mut slate = Slate::new();

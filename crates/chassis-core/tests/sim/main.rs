@@ -114,7 +114,7 @@ fn every_seeded_bug_is_caught() {
 fn every_failing_call_is_survived() {
     let mut violations = Vec::new();
     for workload in selected() {
-        let sweep = faults::sweep(&workload, 1);
+        let sweep = faults::sweep(&workload);
         let (name, bad) = (workload.name, sweep.violations.len());
         println!("io   {name:<26} {:>8} calls {:>9} faults {bad:>3} violations", sweep.calls, sweep.runs);
         violations.extend(sweep.violations);
