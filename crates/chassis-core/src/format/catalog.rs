@@ -140,9 +140,15 @@ impl Descriptor {
         Descriptor::new(kind, Form::Paged, 0, 0)
     }
 
-    /// An object of rows without rows; a chunk is the smallest power of two of rows with `chunk_bytes`.
+    /// An object of rows without rows; a chunk is the smallest power of two of rows with `chunk_bytes` that leaves at
+    /// most a 32nd of its blocks empty. Sixteen vectors of 784 dimensions are 12 1/4 blocks: in 13, files took 3 % more.
     pub fn rows(kind: Kind, stride: u32, chunk_bytes: u32) -> Descriptor {
-        let shift = (0..31).find(|s| (stride as u64) << s >= chunk_bytes as u64).unwrap_or(31);
+        let block = BLOCK as u64;
+        let is_chunk = |bytes: u64| {
+            let room = bytes.next_multiple_of(block);
+            bytes >= chunk_bytes as u64 && (bytes <= block || 32 * (room - bytes) <= room)
+        };
+        let shift = (0..31).find(|s| is_chunk((stride as u64) << s)).unwrap_or(31);
         Descriptor::new(kind, Form::Rows, stride, shift)
     }
 
@@ -264,5 +270,27 @@ pub fn encode(objects: &[Descriptor], page: &mut [u8]) {
     debug_assert!(objects.len() <= MAX_OBJECTS, "{} objects", objects.len());
     for (object, slot) in objects.iter().zip(page[PAGE_HEADER..].chunks_exact_mut(DESCRIPTOR_LEN)) {
         object.encode(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_as_small_as_they_may_and_waste_little() {
+        let chunk_bytes = 32 << 10;
+        for dimension in 1..=4096u32 {
+            let stride = (4 * dimension).next_multiple_of(64);
+            let is_full = |shift: u8| {
+                let bytes = (stride as u64) << shift;
+                bytes >= chunk_bytes && bytes * 32 >= bytes.div_ceil(BLOCK as u64) * BLOCK as u64 * 31
+            };
+            let made = Descriptor::rows(Kind::Vectors, stride, chunk_bytes as u32);
+            assert!(is_full(made.chunk_shift), "{dimension}");
+            assert!((0..made.chunk_shift).all(|shift| !is_full(shift)), "{dimension}");
+            assert!(made.chunk_bytes() <= 512 << 10, "{dimension}: chunks of {} bytes", made.chunk_bytes());
+        }
+        assert_eq!(Descriptor::rows(Kind::Heap, 1, chunk_bytes as u32).chunk_bytes(), chunk_bytes);
     }
 }

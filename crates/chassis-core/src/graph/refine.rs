@@ -61,11 +61,29 @@ pub fn refine<S: Space, L: LinkWriter>(
                 None => others.push((target, list)),
             }
         }
-        let all = || (first..).zip(&own).chain(others.iter().map(|(node, list)| (*node, list)));
-        links.prepare(&all().map(|(node, _)| (0, node)).collect::<Vec<_>>())?;
-        all().for_each(|(node, list)| links.write(0, node, list));
+        let all: Vec<(NodeId, &[NodeId])> = (first..)
+            .zip(own.iter().map(Vec::as_slice))
+            .chain(others.iter().map(|(node, list)| (*node, list.as_slice())))
+            .collect();
+        links.prepare(&all.iter().map(|(node, _)| (0, *node)).collect::<Vec<_>>())?;
+        work::run(space, threads, scratch, all.len(), &Write { lists: &*links, all: &all });
     }
     Ok(())
+}
+
+/// Writes lists, in any order. They are in pages all over the graph: one thread took 3 % of the time of a build by two.
+struct Write<'a, L> {
+    lists: &'a L,
+    all: &'a [(NodeId, &'a [NodeId])],
+}
+
+impl<L: LinkWriter> Job for Write<'_, L> {
+    type Output = ();
+
+    fn run(&self, _: &mut BuildScratch, index: usize) {
+        let (node, list) = self.all[index];
+        self.lists.write(0, node, list);
+    }
 }
 
 fn reverse_edges(first: NodeId, own: &[Vec<NodeId>]) -> Vec<Edge> {

@@ -39,19 +39,26 @@ struct Share<'a, J: Job> {
     scratch: &'a mut BuildScratch,
 }
 
+/// What one thread did: where each of its strides began, and the results of all of them.
+struct Part<T> {
+    strides: Vec<usize>,
+    results: Vec<T>,
+}
+
 impl<J: Job> Work for Share<'_, J> {
-    type Output = Vec<(usize, J::Output)>;
+    type Output = Part<J::Output>;
 
     #[inline(always)]
     fn call(self) -> Self::Output {
-        let mut done = Vec::new();
+        let mut part = Part { strides: Vec::new(), results: Vec::new() };
         loop {
             let from = self.next.fetch_add(STRIDE, Ordering::Relaxed);
             if from >= self.jobs {
-                return done;
+                return part;
             }
+            part.strides.push(from);
             for index in from..(from + STRIDE).min(self.jobs) {
-                done.push((index, self.job.run(self.scratch, index)));
+                part.results.push(self.job.run(self.scratch, index));
             }
         }
     }
@@ -70,23 +77,34 @@ pub(super) fn run<S: Space, J: Job>(
         scratch.resize_with(threads, BuildScratch::default);
     }
     let next = &AtomicUsize::new(0);
-    let mut done: Vec<(usize, J::Output)> = Vec::with_capacity(jobs);
     let (own, others) = scratch[..threads].split_at_mut(1);
-    std::thread::scope(|scope| {
+    let parts = std::thread::scope(|scope| {
         let running: Vec<_> = others
             .iter_mut()
             .map(|scratch| scope.spawn(move || space.enter(Share { job, jobs, next, scratch })))
             .collect();
-        done.extend(space.enter(Share { job, jobs, next, scratch: &mut own[0] }));
+        let mut parts = vec![space.enter(Share { job, jobs, next, scratch: &mut own[0] })];
         for thread in running {
             match thread.join() {
-                Ok(part) => done.extend(part),
+                Ok(part) => parts.push(part),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
+        parts
     });
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
+    in_order(parts, jobs)
+}
+
+/// The results of all parts, by number; each part is in order already.
+fn in_order<T>(parts: Vec<Part<T>>, jobs: usize) -> Vec<T> {
+    let mut owner = vec![0u32; jobs.div_ceil(STRIDE)];
+    for (part, at) in parts.iter().zip(0..) {
+        part.strides.iter().for_each(|from| owner[from / STRIDE] = at);
+    }
+    let mut results: Vec<_> = parts.into_iter().map(|part| part.results.into_iter()).collect();
+    let mut all = Vec::with_capacity(jobs);
+    owner.into_iter().for_each(|at| all.extend(results[at as usize].by_ref().take(STRIDE)));
+    all
 }
 
 /// Sorts nearest first as seen from `node`. Equal distances go by a hash of both nodes: among many copies of one
