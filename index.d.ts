@@ -118,8 +118,10 @@ export interface NativeHits {
   ids?: Array<string>
   /** Vectors back to back, when asked for. */
   vectors?: Float32Array
-  /** One payload a result, when asked for; null where none was stored. */
-  payloads?: Array<Uint8Array | undefined | null>
+  /** Payloads back to back, when asked for. */
+  payloads?: Uint8Array
+  /** The bytes of each payload, -1 where none was stored. */
+  lengths?: Float64Array
 }
 
 /** Options of `open`, all of them optional. */

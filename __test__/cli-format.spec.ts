@@ -1,7 +1,7 @@
 /**
  * Text of numbers, tables and bars, and the exit code of each error.
  */
-import { readFileSync } from 'node:fs'
+import { linkSync, readFileSync } from 'node:fs'
 
 import test from 'ava'
 
@@ -89,4 +89,16 @@ test('every error code ends with the exit code that docs/errors.md states', (t) 
     t.is(Number(exit), toCliError(new ChassisError(code as ChassisErrorCode, 'x')).exit, code)
   }
   t.is(toCliError(new TypeError('x is not a function')).exit, 70)
+})
+
+test('what the operating system said is shown with its paths', (t) => {
+  const said = (call: () => void) => toCliError(t.throws(call)).message
+  t.is(
+    said(() => readFileSync('/none')),
+    'no such file or directory: /none',
+  )
+  t.is(
+    said(() => linkSync("/none/o'a", '/none/b')),
+    "no such file or directory: /none/o'a -> /none/b",
+  )
 })

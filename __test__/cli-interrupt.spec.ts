@@ -1,7 +1,8 @@
 /**
  * A build that is stopped at any moment leaves the old index or the new one, and nothing beside it.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { createWriteStream, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 
 import test, { type ExecutionContext } from 'ava'
@@ -68,6 +69,39 @@ test('SIGINT while adding leaves the rows of before', async (t) => {
   t.is((await ended).exit, 130)
   t.like((await json(['verify', '--deep', target])).data, { ok: true, count: 50 })
   t.deepEqual(files(target), ['docs.chassis'])
+})
+
+/** More than a pipe holds, so that most of it has been read once all of it is written. */
+const MORE_THAN_A_PIPE = ' '.repeat(1 << 20)
+
+for (const command of ['query', 'build'] as const) {
+  test(`SIGINT while ${command} waits for standard input ends the wait`, async (t) => {
+    const { target } = await old(t)
+    const args = command === 'query' ? [target] : ['-', '-o', `${target}.new`]
+    const { child, ended } = start([command, ...args])
+    await new Promise((resolve) => child.stdin?.write(MORE_THAN_A_PIPE, resolve))
+    child.kill('SIGINT')
+    const { exit, stderr } = await ended
+    t.is(exit, 130)
+    t.regex(stderr, /interrupted/, 'a command that does not get there ends without a word')
+    t.deepEqual(files(target), ['docs.chassis'])
+  })
+}
+
+const linux = process.platform === 'linux' ? test : test.skip
+linux('SIGINT while build waits for a named pipe ends the wait', async (t) => {
+  const target = place(t, 'docs.chassis')
+  const fifo = `${target}.jsonl`
+  execFileSync('mkfifo', [fifo])
+  const writer = createWriteStream(fifo, { flags: 'r+' })
+  t.teardown(() => writer.destroy())
+  const { child, ended } = start(['build', fifo, '-o', target])
+  t.teardown(() => child.kill('SIGKILL'))
+  await new Promise((resolve) => writer.write(MORE_THAN_A_PIPE, resolve))
+  child.kill('SIGINT')
+  const { exit, stderr } = await ended
+  t.is(exit, 130)
+  t.regex(stderr, /interrupted/)
 })
 
 test('SIGKILL leaves the old index, and the next build tidies up', async (t) => {

@@ -2,8 +2,11 @@
  * Readers of vectors: every format, streamed, with the place of the first bad row named.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 
 import test from 'ava'
 
@@ -11,6 +14,7 @@ import { CliError } from '../ts/cli/errors.js'
 import { openReader, READER_DEFAULTS, type ReaderOptions } from '../ts/cli/readers/index.js'
 import { halfToFloat } from '../ts/cli/readers/npy-header.js'
 import { BadRows, batchRows, type RowBatch, withoutBadVectors } from '../ts/cli/readers/reader.js'
+import { openSource } from '../ts/cli/readers/source.js'
 
 let folder: string
 test.before(() => {
@@ -142,24 +146,73 @@ const BAD_LINES: readonly (readonly [string, string, RegExp])[] = [
     '{"id":"x","vector":[1,2]}',
     /line 2: the id is "x", not a whole number.*--id-type string/,
   ],
+  ['nested vector', '{"id":1,"vector":[[1],[2]]}', /line 2: value 0 of the vector is \[1\], not a number/],
+  [
+    'an id beyond the largest',
+    '{"id":"18446744073709551615","vector":[1,2]}',
+    /line 2: the id is "18.*2\^64 - 2/,
+  ],
+  ['a long wrong id', `{"id":"${'x'.repeat(999)}","vector":[1,2]}`, /line 2: the id is "x{58}…, not a whole/],
   ['inexact id', '{"id":9007199254740993,"vector":[1,2]}', /line 2: .*too large for a JSON number/],
 ]
 
 for (const [what, line, expected] of BAD_LINES) {
   test(`jsonl: ${what} is an error that names the line`, async (t) => {
-    const error = await failure(t, read(file(`bad ${what}.jsonl`, `{"id":0,"vector":[1,2]}\n${line}\n`)))
+    const where = file(`bad ${what}.jsonl`, `{"id":0,"vector":[1,2]}\n${line}\n`)
+    const error = await failure(t, read(where))
     t.regex(error.message, expected)
     t.is(error.exit, 3)
     t.is(error.details['line'], 2)
   })
 }
 
+const BAD_IDS: readonly (readonly [string, string, RegExp])[] = [
+  ['too long', `"${'ü'.repeat(512)}x"`, /line 2: the id has 1,025 bytes; allowed are up to 1,024/],
+  ['half of a pair', '"\\ud800"', /line 2: the id "\\ud800" holds half of a surrogate pair/],
+  ['empty', '""', /line 2: the id is an empty string/],
+]
+
+for (const [what, id, expected] of BAD_IDS) {
+  test(`string ids: ${what} is an error that names file and line, in a record and beside it`, async (t) => {
+    const records = file(`id ${what}.jsonl`, `{"id":"a","vector":[1,2]}\n{"id":${id},"vector":[1,2]}\n`)
+    const ids = file(`ids ${what}.jsonl`, `"a"\n${id}\n`)
+    const rows = file(`rows ${what}.f32`, bytesOf(new Float32Array([1, 2, 3, 4])))
+    const errors = [
+      [records, await failure(t, read(records))],
+      [ids, await failure(t, read(rows, { dimensions: 2, ids }))],
+    ] as const
+    for (const [where, error] of errors) {
+      t.true(error.message.startsWith(where), error.message)
+      t.regex(error.message, expected)
+      t.is(error.exit, 3)
+      t.deepEqual(error.details, { source: where, line: 2 })
+    }
+  })
+}
+
+test('jsonl: a payload over 16 MiB as it is stored is an error that names the line', async (t) => {
+  const lines = (payload: string) => `[1,2]\n{"vector":[3,4],"payload":${payload}}\n`
+  const text = (bytes: number) => `"${'x'.repeat(bytes - 2)}"`
+  const largest = await read(file('largest.jsonl', lines(text(16 << 20))))
+  t.is((largest.payloads[1] as string).length, (16 << 20) - 2)
+  // 1e20 is stored as 21 digits.
+  for (const payload of [text((16 << 20) + 1), `[${'1e20,'.repeat(800_000)}0]`]) {
+    const where = file('payload.jsonl', lines(payload))
+    const error = await failure(t, read(where))
+    t.regex(error.message, /line 2: the payload has 1[\d,]+ bytes; allowed are up to 16,777,216/)
+    t.is(error.exit, 3)
+    t.deepEqual(error.details, { source: where, line: 2 })
+  }
+})
+
 test('jsonl: invalid UTF-8 and a line of another JSON layout are named', async (t) => {
   const bytes = Buffer.concat([
     Buffer.from('{"id":0,"vector":[1,2]}\n{"id":1,"vector":[1,2],"payload":"'),
     Buffer.from([0xff]),
   ])
-  t.regex((await failure(t, read(file('utf.jsonl', bytes)))).message, /line 2: not valid UTF-8/)
+  const utf = await failure(t, read(file('utf.jsonl', bytes)))
+  t.regex(utf.message, /line 2: not valid UTF-8/)
+  t.deepEqual(utf.details, { source: path.join(folder, 'utf.jsonl'), line: 2 })
   t.regex((await failure(t, read(file('json.jsonl', '[\n{"id":0}\n]\n')))).hint ?? '', /jq -c/)
   t.regex((await failure(t, read(file('arr.jsonl', '[{"id":0,"vector":[1]}]\n')))).hint ?? '', /jq -c/)
   const other = await failure(t, read(file('emb.jsonl', '{"id":0,"embedding":[1,2]}\n')))
@@ -321,6 +374,10 @@ test('ids: too few, too many, negative and mixed are refused', async (t) => {
   t.regex(await refused('few.txt', '1\n2\n'), /has 2 ids, but there are more vectors/)
   t.regex(await refused('many.txt', '1\n2\n3\n4\n'), /has more than the 3 ids needed/)
   t.regex(
+    await refused('largest.npy', npy('<u8', [3], bytesOf(new BigInt64Array([1n, -1n, 3n])))),
+    /row 1: the id is "18446744073709551615"/,
+  )
+  t.regex(
     await refused('neg.npy', npy('<i4', [3], bytesOf(new Int32Array([1, -2, 3])))),
     /row 1: the id is -2/,
   )
@@ -356,8 +413,11 @@ test('fvecs, bvecs and bare floats', async (t) => {
 
 test('fvecs and bare floats: damage names the row', async (t) => {
   const good = vecs([[1, 2, 3]], 'f')
-  const message = async (name: string, content: Uint8Array, dimensions?: number) =>
-    (await failure(t, read(file(name, content), { dimensions }))).message
+  const message = async (name: string, content: Uint8Array, dimensions?: number) => {
+    const error = await failure(t, read(file(name, content), { dimensions }))
+    t.is(error.details['source'], path.join(folder, name))
+    return error.message
+  }
   t.regex(
     await message('cut.fvecs', Buffer.concat([good, good.subarray(0, 9)])),
     /ends in the middle of row 1/,
@@ -389,4 +449,16 @@ test('a file that is not there, a folder, an unknown ending', async (t) => {
   const unknown = await failure(t, read(file('x.parquet', 'PAR1')))
   t.is(unknown.exit, 2)
   t.regex(unknown.hint ?? '', /--format/)
+})
+
+const posix = process.platform === 'win32' ? test.skip : test
+posix('an input that cannot be opened fails its first read, not the process', async (t) => {
+  const where = path.join(folder, 'socket.jsonl')
+  const server = createServer().listen(where)
+  t.teardown(() => server.close())
+  const source = await openSource(where)
+  // Once this has failed the source, which asked for the file first, has failed too, with nobody reading.
+  await setImmediate()
+  await t.throwsAsync(open(where))
+  await t.throwsAsync(source.readSome(), { message: /socket\.jsonl/ })
 })

@@ -4,7 +4,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+/** The built program. */
+export const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 
 export interface Ended {
   /** The exit code, or the signal's name if it ended the process. */
@@ -19,14 +20,24 @@ export interface Running {
   readonly ended: Promise<Ended>
 }
 
-export function start(args: readonly string[], options: { cwd?: string } = {}): Running {
+interface StartOptions {
+  readonly cwd?: string
+  /** Where stdout leads in place of a pipe: the number of an open file. */
+  readonly stdout?: number
+}
+
+export function start(args: readonly string[], { cwd, stdout }: StartOptions = {}): Running {
   const env = { ...process.env, NO_COLOR: '1' }
-  const child = spawn(process.execPath, [MAIN, ...args], { ...options, env, stdio: 'pipe' })
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd,
+    env,
+    stdio: ['pipe', stdout ?? 'pipe', 'pipe'],
+  })
   const text = { stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (data: string) => (text.stdout += data))
-  child.stderr.setEncoding('utf8').on('data', (data: string) => (text.stderr += data))
+  child.stdout?.setEncoding('utf8').on('data', (data: string) => (text.stdout += data))
+  child.stderr?.setEncoding('utf8').on('data', (data: string) => (text.stderr += data))
   // A command may end before it has read all of its input.
-  child.stdin.on('error', () => {})
+  child.stdin?.on('error', () => {})
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code, signal) => resolve({ exit: code ?? signal ?? -1, ...text }))
@@ -37,9 +48,9 @@ export function start(args: readonly string[], options: { cwd?: string } = {}): 
 /** Runs a command to its end. */
 export function chassis(
   args: readonly string[],
-  options: { cwd?: string; input?: string | Uint8Array } = {},
+  options: StartOptions & { input?: string | Uint8Array } = {},
 ): Promise<Ended> {
-  const { child, ended } = start(args, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const { child, ended } = start(args, options)
   child.stdin?.end(options.input ?? '')
   return ended
 }

@@ -60,6 +60,7 @@ test('help, version, and usage errors with a remedy', async (t) => {
     [['build', 'a.jsonl', '-o'], /-o.* needs a value/, /VALUE|INDEX/],
     [['build', 'a.jsonl', '-o', 'c', '--force', '--append'], /cannot be used together/, /leave one/],
     [['build', 'a.txt', '-o', 'c'], /cannot tell the format/, /--format/],
+    [['-q', 'stats', 'x'], /no command before -q/, /options follow the command/],
     [['stats', 'x', '--threads', '0'], /--threads is "0"/, /--help/],
     [['query', 'x', '--vector', '[1]', '--id', '1'], /cannot be used together/, /leave one/],
   ] as const) {
@@ -164,6 +165,10 @@ test('--append to an index of another shape is incompatible', async (t) => {
   t.deepEqual(await code(at('docs.jsonl'), '--model', 'm2'), [6, 'ERR_CHASSIS_OPTION_MISMATCH'])
   t.is((await json(['query', at('docs.chassis'), '--id', '1', '--model', 'm2'])).exit, 6)
   t.is((await json(['build', at('docs.jsonl'), '-o', at('none.chassis'), '--append'])).exit, 4)
+  writeFileSync(at('named.jsonl'), '{"id":"a","vector":[1,2,3,4,5,6,7,8]}')
+  const named = await json(['build', at('named.jsonl'), ...into])
+  t.like(named.data, { exit: 3, line: 1 })
+  t.regex(named.data['message'] as string, /line 1: id "a" does not fit an index with integer ids/)
 })
 
 test('bad rows name their line and leave nothing behind; skipped ones are reported', async (t) => {
@@ -338,6 +343,12 @@ test('query: the vector from standard input, from a file, and what is wrong with
   t.like((await find(['--vector', JSON.stringify(vector), '--radius', '0.000001', '-k', '50'])).data, {
     results: [{ id: 4 }],
   })
+  const large = JSON.stringify({ vector, payload: 'x'.repeat(17 << 20) })
+  t.like(
+    (await find(['--queries', '-'], large)).data,
+    { results: [{ id: 4 }] },
+    'payloads of queries are not kept',
+  )
   t.is((await find([], '')).exit, 3)
   t.is((await find([], 'hello')).exit, 3)
   t.is((await find(['--vector', '[1, "x"]'])).exit, 3)

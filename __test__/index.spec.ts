@@ -74,8 +74,9 @@ for (const idType of ['integer', 'string'] as const) {
       const options = { k: 5, radius: 15, include }
       const all = await index.searchBatch(queries, options)
       t.deepEqual(all.map(({ length }) => length), [4, 0, 5, 3]) // prettier-ignore
-      t.deepEqual(all, queries.map((query) => index.searchSync(query, options))) // prettier-ignore
-      t.deepEqual(index.searchBatchSync(queries, options), all)
+      const rows = all.map((result) => result.toArray())
+      t.deepEqual(rows, queries.map((query) => index.searchSync(query, options).toArray())) // prettier-ignore
+      t.deepEqual(index.searchBatchSync(queries, options).map((result) => result.toArray()), rows) // prettier-ignore
       for (const { distances, vectors } of all as SearchResult<'integer', 'vector'>[]) {
         t.is(distances.buffer.byteLength, distances.byteLength)
         t.true(

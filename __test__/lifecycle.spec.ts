@@ -2,8 +2,10 @@
  * Handles from open to close: closing while work runs, disposal, collection, signals and progress.
  */
 import { execFileSync } from 'node:child_process'
+import { getEventListeners } from 'node:events'
 
 import test from 'ava'
+import type { ExecutionContext } from 'ava'
 
 import { VectorIndex } from '../dist/index.mjs'
 import { clustered, fails, place, rejects } from './support.js'
@@ -159,6 +161,54 @@ test('a signal that outlives its call, or fires after it, changes nothing', asyn
   await index.close()
 })
 
+test('many calls share one listener on their signal, and leave none', async (t) => {
+  const index = await VectorIndex.open(place(t), { dimensions: 32, metric: 'l2' })
+  const warnings: Error[] = []
+  const hear = (warning: Error): number => warnings.push(warning)
+  process.on('warning', hear)
+  t.teardown(() => process.off('warning', hear))
+  const { signal } = new AbortController()
+  const listeners = (): number => getEventListeners(signal, 'abort').length
+  const searches = Array.from({ length: 12 }, () => index.search(new Float32Array(32), { signal }))
+  const writes = Array.from({ length: 12 }, () => index.add(new Float32Array(32), { signal }))
+  t.is(listeners(), 1)
+  await Promise.all([...searches, ...writes])
+  t.is(listeners(), 0)
+  t.deepEqual(warnings.filter(({ name }) => name === 'MaxListenersExceededWarning'), []) // prettier-ignore
+  await index.close()
+})
+
+test('a signal stops every call that was given it', async (t) => {
+  const open = (): Promise<VectorIndex> => VectorIndex.open(place(t), { dimensions: 32, metric: 'l2' })
+  const indexes = [await open(), await open()]
+  const controller = new AbortController()
+  const { signal } = controller
+  const calls = indexes.map((index) => index.addBatch(clustered(40_000, 32, 1), { signal }))
+  const reason = new Error('all of them')
+  controller.abort(reason)
+  for (const call of calls) {
+    t.is(await call.catch((error: unknown) => error), reason)
+  }
+  for (const index of indexes) await index.close()
+})
+
+test('checks wait for a write in its queue, not on the threads that searches need', async (t) => {
+  const index = await VectorIndex.open(place(t), { dimensions: 32, metric: 'l2' })
+  const controller = new AbortController()
+  const batch = index.addBatch(clustered(40_000, 32, 1), { signal: controller.signal })
+  const ended = batch.then(
+    () => 'before the search',
+    (error: Error) => error.name,
+  )
+  // As many as the pool has threads. The batch ends when the search has been answered, not before.
+  const checks = Array.from({ length: 4 }, () => index.check({ level: 'meta' }))
+  await index.search(new Float32Array(32))
+  controller.abort()
+  t.is(await ended, 'AbortError')
+  for (const report of await Promise.all(checks)) t.true(report.ok)
+  await index.close()
+})
+
 test('progress: rising, throttled, once at the end', async (t) => {
   const index = await VectorIndex.open(place(t), { dimensions: 32, metric: 'l2' })
   const ticks: [number, number][] = []
@@ -174,13 +224,62 @@ test('progress: rising, throttled, once at the end', async (t) => {
   await index.close()
 })
 
-test('a progress callback that throws cancels its batch', async (t) => {
-  const index = await VectorIndex.open(place(t), { dimensions: 32, metric: 'l2' })
-  const failure = new Error('from the callback')
-  const onProgress = (): never => {
+/** Warnings of the process that tell of this failure, until the test ends. */
+function warningsOf(t: ExecutionContext, failure: string): string[] {
+  const told: string[] = []
+  const hear = (warning: Error & { detail?: string }): void => {
+    if (warning.detail?.includes(failure)) told.push(warning.name)
+  }
+  process.on('warning', hear)
+  t.teardown(() => process.off('warning', hear))
+  return told
+}
+
+for (const form of ['throws', 'rejects'] as const) {
+  const failing = (failure: unknown) => (): void | Promise<void> => {
+    if (form === 'rejects') return Promise.reject(failure)
     throw failure
   }
-  t.is(await t.throwsAsync(index.addBatch(clustered(40_000, 32, 3), { onProgress })), failure)
-  t.is(index.size, 0)
+
+  test(`a progress callback that ${form} while there is work cancels it`, async (t) => {
+    const index = await VectorIndex.open(place(t), { dimensions: 32, metric: 'l2' })
+    const failure = new Error('from the callback')
+    const batch = index.addBatch(clustered(40_000, 32, 3), { onProgress: failing(failure) })
+    t.is(await t.throwsAsync(batch), failure)
+    t.is(index.size, 0)
+    await index.close()
+  })
+
+  test(`a progress callback that ${form} when the work is done fails nothing, and is a warning`, async (t) => {
+    const index = await VectorIndex.open(place(t), { dimensions: 2, metric: 'l2' })
+    for (const call of ['a batch', 'a compaction']) {
+      const message = `late, ${form}, ${call}`
+      const told = warningsOf(t, message)
+      const onProgress = failing(new Error(message))
+      // One row is done at the first tick.
+      if (call === 'a batch') t.deepEqual(await index.addBatch([[1, 2]], { onProgress }), [0])
+      else t.is((await index.compact({ onProgress })).records, 1)
+      await new Promise((resolve) => setImmediate(resolve))
+      t.deepEqual(told, ['ChassisWarning'])
+    }
+    t.is(index.size, 1)
+    await index.close()
+  })
+}
+
+test('a progress promise that rejects after its batch failed is a warning', async (t) => {
+  const index = await VectorIndex.open(place(t), { dimensions: 32, metric: 'l2' })
+  const told = warningsOf(t, 'long after')
+  let reject = (): void => {}
+  const controller = new AbortController()
+  const onProgress = (): Promise<void> => {
+    controller.abort()
+    return new Promise((_, refuse) => (reject = () => refuse(new Error('long after'))))
+  }
+  const { signal } = controller
+  await t.throwsAsync(index.addBatch(clustered(40_000, 32, 3), { onProgress, signal }), { any: true })
+  reject()
+  await new Promise((resolve) => setImmediate(resolve))
+  t.deepEqual(told, ['ChassisWarning'])
   await index.close()
 })

@@ -53,6 +53,10 @@ export async function integers(path: string | URL): Promise<void> {
   await index.search(new Float64Array(3))
   // @ts-expect-error synchronous calls have nothing to abort
   index.searchSync([1, 2, 3], { signal: AbortSignal.timeout(1) })
+  // @ts-expect-error nor do they let a callback run
+  index.addBatchSync([[1, 2, 3]], { onProgress() {} })
+  // @ts-expect-error
+  index.compactSync({ onProgress() {} })
   // @ts-expect-error results are not assigned to
   index.dimensions = 4
   // @ts-expect-error indexes are opened, not constructed

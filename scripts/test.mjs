@@ -1,8 +1,9 @@
 /**
  * Every test, on a fresh checkout with Node and Rust: installs, builds, runs. Stops at the first failure.
  *
- *   node scripts/test.mjs [PART...]     parts: rust ts types pack; all of them by default
+ *   node scripts/test.mjs [PART...]     parts: rust ts types bench pack; all of them by default
  */
+import { spawnSync } from 'node:child_process'
 import { build, install, npm, run, tool } from './setup.mjs'
 
 /** Tests of the crash simulation that take long. */
@@ -45,6 +46,8 @@ const parts = {
     ['tsc', () => tool('tsc', ['-p', 'tsconfig.json'])],
     ['prettier', () => tool('prettier', ['--check', '.'])],
   ],
+  /** The arithmetic behind the tables of the benchmarks; needs Python and nothing that is installed with it. */
+  bench: [['python', python]],
   /** The tarballs, as strangers install them. */
   pack: [
     ['pack', () => npm(['run', '--silent', 'pack:local'])],
@@ -56,6 +59,16 @@ function cargo(command, args, after = [], env = {}) {
   run('cargo', [command, '--locked', ...args, ...(after.length > 0 ? ['--', ...after] : [])], {
     env: { ...process.env, ...env },
   })
+}
+
+/** What could not run on this machine, and why: said when it happens, and again at the end. */
+const skipped = []
+
+function python() {
+  if (spawnSync('python3', ['--version']).status !== 0)
+    return { skipped: 'python3 is not installed or not in PATH' }
+  // Without `-B` it would leave `__pycache__` in the tree.
+  run('python3', ['-B', '-m', 'unittest', 'discover', 'benches/python/tests'])
 }
 
 const wanted = process.argv.slice(2)
@@ -70,7 +83,12 @@ try {
     for (const [name, step] of parts[part]) {
       const start = performance.now()
       console.log(`\n=== ${part}: ${name}`)
-      step()
+      const outcome = step()
+      if (outcome?.skipped) {
+        skipped.push(`SKIPPED: ${part}: ${name}: ${outcome.skipped}`)
+        console.error(`\n${skipped.at(-1)}`)
+        continue
+      }
       console.log(`=== ${part}: ${name} passed in ${((performance.now() - start) / 1000).toFixed(1)} s`)
     }
   }
@@ -78,3 +96,4 @@ try {
   console.error(`\nFAILED: ${error.message}`)
   process.exitCode = 1
 }
+for (const line of skipped) console.error(line)

@@ -6,8 +6,8 @@ use chassis_core::{
 };
 use napi::Env;
 use napi::bindgen_prelude::{
-    ArrayBuffer, BigInt, BigUint64ArraySlice, Either3, Float32ArraySlice, ToNapiValue, TypeName,
-    Uint8ArraySlice,
+    ArrayBuffer, BigInt, BigUint64ArraySlice, Either3, Float32ArraySlice, Float64ArraySlice, ToNapiValue,
+    TypeName, Uint8ArraySlice,
 };
 use napi_derive::napi;
 
@@ -89,8 +89,10 @@ pub struct NativeHits<'env> {
     pub ids: Option<Vec<String>>,
     /// Vectors back to back, when asked for.
     pub vectors: Option<Float32ArraySlice<'env>>,
-    /// One payload a result, when asked for; null where none was stored.
-    pub payloads: Option<Vec<Option<Uint8ArraySlice<'env>>>>,
+    /// Payloads back to back, when asked for.
+    pub payloads: Option<Uint8ArraySlice<'env>>,
+    /// The bytes of each payload, -1 where none was stored.
+    pub lengths: Option<Float64ArraySlice<'env>>,
 }
 
 /// Results of several searches, one after the other: a few objects for all of them.
@@ -101,13 +103,14 @@ pub struct NativeBatchHits<'env> {
     pub hits: NativeHits<'env>,
 }
 
-/// Results and, when asked for, their records.
+/// Results and, when asked for, what their records hold: put together on the thread that searched, so that the event
+/// loop has little to do.
 #[derive(Default)]
 pub struct Found {
     hits: Hits,
     text_ids: bool,
-    records: Option<Vec<Record>>,
-    include: Include,
+    vectors: Option<Vec<f32>>,
+    payloads: Option<(Vec<u8>, Vec<f64>)>,
 }
 
 /// What to return beside ids and distances.
@@ -118,37 +121,64 @@ pub struct Include {
 }
 
 impl Found {
-    /// Reads the records of results. One that was deleted since the search is left out.
-    pub fn read(index: &VectorIndex, mut hits: Hits, include: Include) -> chassis_core::Result<Found> {
-        let text_ids = index.id_type()? == IdType::String;
-        if !(include.vectors || include.payloads) {
-            return Ok(Found { hits, text_ids, records: None, include });
+    /// Takes in the results of a search. A record that was deleted since is left out.
+    fn extend(&mut self, index: &VectorIndex, mut hits: Hits) -> chassis_core::Result<()> {
+        if self.vectors.is_none() && self.payloads.is_none() {
+            self.hits.ids.append(&mut hits.ids);
+            self.hits.string_ids.append(&mut hits.string_ids);
+            self.hits.distances.append(&mut hits.distances);
+            return Ok(());
         }
-        let mut records = Vec::with_capacity(hits.len());
-        let mut kept = Hits::default();
-        for i in 0..hits.len() {
-            if let Some(record) = index.get(&hits.id(i))? {
-                match &record.id {
-                    Id::Integer(id) => kept.ids.push(*id),
-                    Id::String(text) => kept.string_ids.push(text.clone()),
-                }
-                kept.distances.push(hits.distances[i]);
-                records.push(record);
+        for (i, distance) in hits.distances.iter().enumerate() {
+            let Some(record) = index.get(&hits.id(i))? else { continue };
+            match record.id {
+                Id::Integer(id) => self.hits.ids.push(id),
+                Id::String(text) => self.hits.string_ids.push(text),
+            }
+            self.hits.distances.push(*distance);
+            if let Some(vectors) = &mut self.vectors {
+                vectors.extend_from_slice(&record.vector);
+            }
+            if let Some((bytes, lengths)) = &mut self.payloads {
+                lengths.push(record.payload.as_ref().map_or(-1.0, |payload| payload.len() as f64));
+                bytes.extend_from_slice(record.payload.as_deref().unwrap_or_default());
             }
         }
-        std::mem::swap(&mut hits, &mut kept);
-        Ok(Found { hits, text_ids, records: Some(records), include })
+        Ok(())
     }
 
-    /// The results of two searches of one batch.
-    fn followed_by(mut self, mut next: Found) -> Found {
-        self.hits.ids.append(&mut next.hits.ids);
-        self.hits.string_ids.append(&mut next.hits.string_ids);
-        self.hits.distances.append(&mut next.hits.distances);
-        if let (Some(records), Some(mut more)) = (&mut self.records, next.records) {
-            records.append(&mut more);
+    fn new(index: &VectorIndex, include: Include) -> chassis_core::Result<Found> {
+        Ok(Found {
+            hits: Hits::default(),
+            text_ids: index.id_type()? == IdType::String,
+            vectors: include.vectors.then(Vec::new),
+            payloads: include.payloads.then(Default::default),
+        })
+    }
+
+    /// The results of one search.
+    pub fn one(index: &VectorIndex, hits: Hits, include: Include) -> chassis_core::Result<Found> {
+        let mut found = Found::new(index, include)?;
+        found.extend(index, hits)?;
+        Ok(found)
+    }
+}
+
+/// Results of several searches, one after the other.
+pub struct FoundMany {
+    counts: Vec<u32>,
+    found: Found,
+}
+
+impl FoundMany {
+    pub fn read(index: &VectorIndex, all: Vec<Hits>, include: Include) -> chassis_core::Result<FoundMany> {
+        let (mut found, mut counts) = (Found::new(index, include)?, Vec::with_capacity(all.len()));
+        for hits in all {
+            let before = found.hits.len();
+            found.extend(index, hits)?;
+            counts.push((found.hits.len() - before) as u32);
         }
-        self
+        Ok(FoundMany { counts, found })
     }
 }
 
@@ -159,27 +189,21 @@ impl Answer for Found {
         let mut bytes = Vec::with_capacity(ids.len() * 8 + distances.len() * 4);
         ids.iter().for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
         distances.iter().for_each(|d| bytes.extend_from_slice(&d.to_le_bytes()));
-        let records = self.records.unwrap_or_default();
-        let vectors =
-            self.include.vectors.then(|| records.iter().flat_map(|r| r.vector.iter().copied()).collect());
-        let payload = |r: &Record| r.payload.as_ref().map(|p| Uint8ArraySlice::copy_from(env, p)).transpose();
-        let payloads =
-            self.include.payloads.then(|| records.iter().map(payload).collect::<napi::Result<_>>());
+        let (payloads, lengths) = self.payloads.unzip();
         Ok(NativeHits {
             numbers: ArrayBuffer::copy_from(env, &bytes)?,
             ids: self.text_ids.then_some(string_ids),
-            vectors: vectors.map(|v: Vec<f32>| Float32ArraySlice::copy_from(env, v)).transpose()?,
-            payloads: payloads.transpose()?,
+            vectors: self.vectors.map(|v| Float32ArraySlice::copy_from(env, v)).transpose()?,
+            payloads: payloads.map(|bytes| Uint8ArraySlice::copy_from(env, bytes)).transpose()?,
+            lengths: lengths.map(|lengths| Float64ArraySlice::copy_from(env, lengths)).transpose()?,
         })
     }
 }
 
-impl Answer for Vec<Found> {
+impl Answer for FoundMany {
     type Js<'env> = NativeBatchHits<'env>;
     fn into_js<'env>(self, env: &'env Env) -> napi::Result<Self::Js<'env>> {
-        let counts = self.iter().map(|found| found.hits.len() as u32).collect();
-        let hits = self.into_iter().reduce(Found::followed_by).unwrap_or_default().into_js(env)?;
-        Ok(NativeBatchHits { counts, hits })
+        Ok(NativeBatchHits { counts: self.counts, hits: self.found.into_js(env)? })
     }
 }
 

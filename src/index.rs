@@ -10,15 +10,15 @@ use std::cell::RefCell;
 
 use chassis_core::{
     BatchOptions, CheckLevel, CheckReport, CompactOptions, CompactReport, Error, ErrorKind, Hits, Id, Record,
-    Result, Stats, StatsOptions, VectorIndex, WarmOptions, WarmReport,
+    Result, SearchBatchOptions, Stats, StatsOptions, VectorIndex, WarmOptions, WarmReport,
 };
 use napi::Env;
 use napi::bindgen_prelude::BigUint64ArraySlice;
 use napi_derive::napi;
 
 use crate::answer::{
-    Answer, BatchIds, Facts, Found, Include, NativeBatchHits, NativeCompactReport, NativeFacts, NativeHits,
-    NativeRecord, NativeReport, NativeStats, NativeWarmReport,
+    Answer, BatchIds, Facts, Found, FoundMany, Include, NativeBatchHits, NativeCompactReport, NativeFacts,
+    NativeHits, NativeRecord, NativeReport, NativeStats, NativeWarmReport,
 };
 use crate::error;
 use crate::options::{self, JsId, JsIds, NativeOpenOptions, Payloads, whole};
@@ -64,7 +64,7 @@ impl NativeIndex {
         let (index, query) = (self.index.clone(), query.to_vec());
         Box::new(move || {
             let hits = index.search(&query, &search)?;
-            Found::read(&index, hits, include)
+            Found::one(&index, hits, include)
         })
     }
 
@@ -74,11 +74,13 @@ impl NativeIndex {
         search: chassis_core::SearchOptions,
         include: Include,
         threads: Option<f64>,
-    ) -> Rest<Vec<Found>> {
-        let (index, queries) = (self.index.clone(), queries.to_vec());
+        cancel: Option<&CancelToken>,
+    ) -> Rest<FoundMany> {
+        let (index, queries, flag) = (self.index.clone(), queries.to_vec(), cancel.map(CancelToken::flag));
         Box::new(move || {
-            let all = index.search_batch(&queries, &search, threads.map(whole))?;
-            all.into_iter().map(|hits| Found::read(&index, hits, include)).collect()
+            let batch = SearchBatchOptions { threads: threads.map(whole), cancel: flag.as_deref() };
+            let all = index.search_batch_with(&queries, &search, &batch)?;
+            FoundMany::read(&index, all, include)
         })
     }
 
@@ -363,9 +365,10 @@ impl NativeIndex {
         payloads: bool,
         threads: Option<f64>,
         cancel: Option<&CancelToken>,
-    ) -> Async<Vec<Found>> {
+    ) -> Async<FoundMany> {
         let search = options::search(k, ef_search, recall, exact, radius);
-        run(cancel, self.searching_many(queries, search, Include { vectors, payloads }, threads))
+        let include = Include { vectors, payloads };
+        run(cancel, self.searching_many(queries, search, include, threads, cancel))
     }
 
     #[napi]
@@ -383,7 +386,7 @@ impl NativeIndex {
         threads: Option<f64>,
     ) -> napi::Result<NativeBatchHits<'env>> {
         let search = options::search(k, ef_search, recall, exact, radius);
-        now(env, self.searching_many(queries, search, Include { vectors, payloads }, threads))
+        now(env, self.searching_many(queries, search, Include { vectors, payloads }, threads, None))
     }
 
     #[napi(ts_return_type = "Promise<number>")]

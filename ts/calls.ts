@@ -14,6 +14,30 @@ export function sync<V>(call: () => V): V {
   }
 }
 
+/** What is to be done when a signal fires. */
+const hearers = new WeakMap<AbortSignal, Set<() => void>>()
+
+/**
+ * Acts when a signal fires, until the function it gives is called. All calls with one signal share one listener: Node
+ * takes more than ten for a leak, and warns.
+ */
+function hear(signal: AbortSignal, act: () => void): () => void {
+  const acts = hearers.get(signal) ?? new Set()
+  if (acts.size === 0) {
+    hearers.set(signal, acts)
+    signal.addEventListener('abort', fire)
+  }
+  acts.add(act)
+  return () => {
+    acts.delete(act)
+    if (acts.size === 0) signal.removeEventListener('abort', fire)
+  }
+}
+
+function fire({ currentTarget }: Event): void {
+  for (const act of hearers.get(currentTarget as AbortSignal) ?? []) act()
+}
+
 /**
  * Makes a native call that a signal can stop. The signal itself stays in JavaScript: napi's own adapter replaces
  * `signal.onabort` and overlooks signals that have fired already.
@@ -31,8 +55,7 @@ export async function cancellable<V>(
   }
   signal.throwIfAborted()
   const token = new native.CancelToken()
-  const cancel = (): void => token.cancel()
-  signal.addEventListener('abort', cancel, { once: true })
+  const unhear = hear(signal, () => token.cancel())
   try {
     return await call(token)
   } catch (error) {
@@ -41,7 +64,7 @@ export async function cancellable<V>(
       throw signal.reason
     throw typed
   } finally {
-    signal.removeEventListener('abort', cancel)
+    unhear()
   }
 }
 
@@ -52,15 +75,14 @@ async function turnOrAbort(turn: Promise<unknown>, signal: AbortSignal | undefin
     return
   }
   signal.throwIfAborted()
-  let abort = (): void => {}
+  let unhear = (): void => {}
   const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
+    unhear = hear(signal, () => reject(signal.reason))
   })
   try {
     await Promise.race([turn, aborted])
   } finally {
-    signal.removeEventListener('abort', abort)
+    unhear()
   }
 }
 

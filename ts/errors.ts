@@ -1,6 +1,7 @@
 /**
  * The one error class, its closed list of codes, and the way from the binding's errors to it.
  */
+import { types } from 'node:util'
 
 /**
  * Every code, in the order of `docs/errors.md`. The codes are stable and the same in every language; only the
@@ -85,13 +86,16 @@ Object.defineProperty(ChassisError.prototype, 'name', {
 
 const CODED = /^(ERR_CHASSIS_[A-Z_]+): ([\s\S]*)$/
 
-/** The binding's error as a ChassisError. The code stands at the head of its message. */
+/**
+ * The binding's error as a ChassisError. The code stands at the head of its message. In a realm of its own, as under
+ * Jest, `Error` is not what the binding's errors are instances of.
+ */
 export function fromNative(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof ChassisError) return error
+  if (!types.isNativeError(error) || error instanceof ChassisError) return error
   const coded = CODED.exec(error.message)
   // Without a code it comes from the conversion of an argument, before the core was reached.
   if (coded === null) return new ChassisError('ERR_CHASSIS_INVALID_ARGUMENT', error.message, { cause: error })
-  const cause = error.cause instanceof Error ? { cause: new Error(error.cause.message) } : undefined
+  const cause = types.isNativeError(error.cause) ? { cause: new Error(error.cause.message) } : undefined
   return new ChassisError(coded[1] as ChassisErrorCode, coded[2] as string, cause)
 }
 

@@ -8,6 +8,7 @@
 import { types } from 'node:util'
 
 import { ChassisError, describe } from './errors.js'
+import { readable } from './memory.js'
 import type { IdType } from './types.js'
 
 const WORD = 2 ** 32
@@ -32,13 +33,19 @@ export function checkId(id: unknown): number | bigint | string {
 
 /** Many ids in the form that the binding takes. */
 export function packIds(ids: unknown, idType: IdType): BigUint64Array | string[] {
-  if (types.isBigUint64Array(ids) && idType === 'integer') return ids
+  if (types.isBigUint64Array(ids) && idType === 'integer') return readable(ids, 'ids')
   if (!Array.isArray(ids)) throw invalidId(`ids must be an array, not ${describe(ids)}`)
-  if (idType === 'string') return ids.map((id, i) => ofType(checkId(id), 'string', i) as string)
-  const packed = new BigUint64Array(ids.length)
-  const words = new Uint32Array(packed.buffer)
+  // Not `map`, which passes over holes.
+  if (idType === 'string') return Array.from(ids, (id, i) => ofType(checkId(id), 'string', i) as string)
+  let packed = new BigUint64Array()
+  let words = new Uint32Array()
   for (let i = 0; i < ids.length; i++) {
     const id = ofType(checkId(ids[i]), 'integer', i)
+    // Not before: a list without ids may be of any length.
+    if (i === 0) {
+      packed = new BigUint64Array(ids.length)
+      words = new Uint32Array(packed.buffer)
+    }
     if (typeof id === 'number') {
       words[2 * i] = id % WORD
       words[2 * i + 1] = id / WORD

@@ -4,6 +4,8 @@
  * The generated `index.js` does the search: a library beside it (a build from source), then the package of the
  * platform. Its own error is a chain of every attempt; the useful part is turned into one message here.
  */
+import { types } from 'node:util'
+
 import type * as Binding from '../index.js'
 import { ChassisError } from './errors.js'
 
@@ -18,7 +20,7 @@ function load(): typeof Binding {
 function bindingNotFound(error: unknown): ChassisError {
   const attempts = new Set<string>()
   let cause: unknown = error
-  for (let depth = 0; cause instanceof Error && depth < 20; depth++) {
+  for (let depth = 0; types.isNativeError(cause) && depth < 20; depth++) {
     attempts.add(`  - ${cause.message.split('\n')[0]}`)
     cause = cause.cause
   }

@@ -18,11 +18,21 @@ import type {
   StatsOptions,
 } from './types.js'
 
+/** Which twin of a method is called: the blocking one can neither be aborted nor tell of progress. */
+export type Form = 'async' | 'sync'
+
+type Names = ReadonlySet<string>
+
+/** The names of a method's options, those of both forms and those of the asynchronous one alone. */
+function names(both: Iterable<string>, alone = ['signal']): Record<Form, Names> {
+  return { async: new Set([...both, ...alone]), sync: new Set(both) }
+}
+
 /** Refuses a name that would be ignored in silence, such as a misspelled one. */
-export function checkNames(options: object, allowed: ReadonlySet<string>): void {
-  for (const name in options) {
+export function checkNames(object: object, allowed: Names, what = 'option'): void {
+  for (const name of Object.keys(object)) {
     if (!allowed.has(name))
-      throw invalid(`unknown option ${describe(name)}; known are: ${[...allowed].join(', ')}`)
+      throw invalid(`unknown ${what} ${describe(name)}; known are: ${[...allowed].join(', ')}`)
   }
 }
 
@@ -36,12 +46,14 @@ export function toObject<O extends object>(options: O | undefined): Partial<O> {
   )
 }
 
-/** A whole number from 0 up, if there is one. */
-export function whole(name: string, value: unknown): number | undefined {
+/** A whole number, if there is one. Most are at least 1, which the core checks with the rest of their range. */
+export function whole(name: string, value: unknown, what = 'positive whole number'): number | undefined {
   if (value === undefined) return undefined
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
-  throw invalid(`${name} must be a whole number from 0 up, not ${describe(value)}`)
+  throw invalid(`${name} must be a ${what}, not ${describe(value)}`)
 }
+
+const FROM_0 = 'whole number from 0 up'
 
 /** At least one thread, if the number is stated. */
 export function threads(value: unknown): number | undefined {
@@ -69,19 +81,19 @@ export function signalOf(options: CallOptions | undefined): AbortSignal | undefi
   throw invalid(`signal must be an AbortSignal, not ${describe(signal)}`)
 }
 
-const CALL = new Set(['signal'])
+const CALL = names([])
 
 /** The signal of a call that takes nothing else. */
 export function signalOnly(options: CallOptions | undefined): AbortSignal | undefined {
   if (options === undefined) return undefined
-  checkNames(toObject(options), CALL)
+  checkNames(toObject(options), CALL.async)
   return signalOf(options)
 }
 
 /** A path of the file system. */
 export function toPath(path: unknown): string {
   if (path instanceof URL) {
-    if (path.protocol === 'file:') return fileURLToPath(path)
+    if (path.protocol === 'file:') return fromUrl(path)
     throw new ChassisError(
       'ERR_CHASSIS_INVALID_PATH',
       `the path is a ${path.protocol} URL; only file: URLs are paths`,
@@ -102,19 +114,28 @@ export function toPath(path: unknown): string {
   return path
 }
 
-const OPEN = new Set(
+function fromUrl(url: URL): string {
+  try {
+    return fileURLToPath(url)
+  } catch (cause) {
+    const text = `the URL ${url.href} names no file of this machine: ${(cause as Error).message}`
+    throw new ChassisError('ERR_CHASSIS_INVALID_PATH', text, { cause })
+  }
+}
+
+const OPEN = names(
   ['dimensions', 'metric', 'idType', 'm', 'm0', 'efConstruction', 'quantization', 'model'].concat(
-    ['readOnly', 'create', 'lockTimeoutMs', 'signal'], // of this handle
+    ['readOnly', 'create', 'lockTimeoutMs'], // of this handle
   ),
 )
 
 /** Options of `open`, those for the binding apart. */
-export function openOptions(options: OpenOptions | undefined): {
-  native: NativeOpenOptions
-  signal: AbortSignal | undefined
-} {
+export function openOptions(
+  options: OpenOptions | undefined,
+  form: Form = 'async',
+): { native: NativeOpenOptions; signal: AbortSignal | undefined } {
   const o = toObject(options)
-  checkNames(o, OPEN)
+  checkNames(o, OPEN[form])
   const stated = {
     mode: modeOf(flag('readOnly', o.readOnly) ?? false, o.create),
     dimensions: whole('dimensions', o.dimensions),
@@ -125,7 +146,7 @@ export function openOptions(options: OpenOptions | undefined): {
     efConstruction: whole('efConstruction', o.efConstruction),
     quantization: text('quantization', o.quantization),
     model: text('model', o.model),
-    lockTimeoutMs: whole('lockTimeoutMs', o.lockTimeoutMs),
+    lockTimeoutMs: whole('lockTimeoutMs', o.lockTimeoutMs, FROM_0),
   }
   const native = Object.fromEntries(Object.entries(stated).filter(([, value]) => value !== undefined))
   return { native, signal: signalOf(o as CallOptions) }
@@ -162,8 +183,8 @@ export interface Search {
   threads: number | undefined
 }
 
-const SEARCH = new Set(['k', 'efSearch', 'recall', 'exact', 'radius', 'include', 'signal'])
-const SEARCH_BATCH = new Set([...SEARCH, 'threads'])
+const SEARCH = names(['k', 'efSearch', 'recall', 'exact', 'radius', 'include'])
+const SEARCH_BATCH = names([...SEARCH.sync, 'threads'])
 const DEFAULTS: Search = {
   k: undefined,
   efSearch: undefined,
@@ -177,10 +198,14 @@ const DEFAULTS: Search = {
 }
 
 /** Checks the options of a search. */
-export function searchOptions(options: SearchBatchOptions | undefined, batch = false): Search {
+export function searchOptions(
+  options: SearchBatchOptions | undefined,
+  batch = false,
+  form: Form = 'async',
+): Search {
   if (options === undefined) return DEFAULTS
   const o = toObject(options)
-  checkNames(o, batch ? SEARCH_BATCH : SEARCH)
+  checkNames(o, (batch ? SEARCH_BATCH : SEARCH)[form])
   const { radius, recall, include } = o
   if (radius !== undefined && typeof radius !== 'number') {
     throw invalid(`radius must be a number, not ${describe(radius)}`)
@@ -190,7 +215,7 @@ export function searchOptions(options: SearchBatchOptions | undefined, batch = f
   }
   if (include !== undefined) checkInclude(include)
   return {
-    k: whole('k', o.k),
+    k: whole('k', o.k, FROM_0),
     efSearch: whole('efSearch', o.efSearch),
     recall,
     exact: flag('exact', o.exact),
@@ -209,22 +234,27 @@ function checkInclude(include: readonly Include[]): void {
   }
 }
 
-const ADD_BATCH = new Set(['ids', 'payloads', 'threads', 'onProgress', 'signal'])
+/** What long calls take when they are asynchronous. */
+const WATCHED = ['onProgress', 'signal']
+const ADD_BATCH = names(['ids', 'payloads', 'threads'], WATCHED)
 
 /** Checks the options of a batch insert. */
-export function batchOptions<T extends IdType>(options: AddBatchOptions<T> | undefined): AddBatchOptions<T> {
+export function batchOptions<T extends IdType>(
+  options: AddBatchOptions<T> | undefined,
+  form: Form = 'async',
+): AddBatchOptions<T> {
   const o = toObject(options)
-  checkNames(o, ADD_BATCH)
+  checkNames(o, ADD_BATCH[form])
   const { ids, payloads } = o
   return { ids, payloads, ...long(o) }
 }
 
-const COMPACT = new Set(['threads', 'onProgress', 'signal'])
+const COMPACT = names(['threads'], WATCHED)
 
 /** Checks the options of a compaction. */
-export function compactOptions(options: CompactOptions | undefined): CompactOptions {
+export function compactOptions(options: CompactOptions | undefined, form: Form = 'async'): CompactOptions {
   const o = toObject(options)
-  checkNames(o, COMPACT)
+  checkNames(o, COMPACT[form])
   return long(o)
 }
 
@@ -237,21 +267,21 @@ function long(o: CompactOptions): CompactOptions {
   return { onProgress, threads: threads(o.threads), signal: signalOf(o as CallOptions) }
 }
 
-const CHECK = new Set(['level', 'signal'])
+const CHECK = names(['level'])
 
 /** Checks the options of `check`. */
-export function checkOptions(options: CheckOptions | undefined): CheckOptions {
+export function checkOptions(options: CheckOptions | undefined, form: Form = 'async'): CheckOptions {
   const o = toObject(options)
-  checkNames(o, CHECK)
+  checkNames(o, CHECK[form])
   return { level: text('level', o.level) as CheckLevel | undefined, signal: signalOf(o as CallOptions) }
 }
 
-const STATS = new Set(['hugePages', 'signal'])
+const STATS = names(['hugePages'])
 
 /** Checks the options of `stats`. */
-export function statsOptions(options: StatsOptions | undefined): StatsOptions {
+export function statsOptions(options: StatsOptions | undefined, form: Form = 'async'): StatsOptions {
   const o = toObject(options)
-  checkNames(o, STATS)
+  checkNames(o, STATS[form])
   return { hugePages: flag('hugePages', o.hugePages), signal: signalOf(o as CallOptions) }
 }
 

@@ -8,6 +8,7 @@
 import { types } from 'node:util'
 
 import { ChassisError, describe } from './errors.js'
+import { checkThere } from './memory.js'
 import type { Payload, PayloadInput } from './types.js'
 
 const RAW = 0
@@ -17,6 +18,7 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 /** The stored bytes of a payload. */
 export function encodePayload(payload: PayloadInput): Uint8Array {
   if (types.isUint8Array(payload)) {
+    checkThere(payload, 'the payload')
     const bytes = new Uint8Array(payload.length + 1)
     bytes[0] = RAW
     bytes.set(payload, 1)
@@ -35,7 +37,8 @@ export function encodePayload(payload: PayloadInput): Uint8Array {
   try {
     text = JSON.stringify(payload)
   } catch (cause) {
-    throw invalid(`the payload is no JSON value: ${(cause as Error).message}`, cause)
+    const reason = types.isNativeError(cause) ? cause.message : describe(cause)
+    throw invalid(`the payload is no JSON value: ${reason}`, { cause })
   }
   if (text === undefined) throw invalid(`a payload is a JSON value or a Uint8Array, not ${describe(payload)}`)
   return encoder.encode(text)
@@ -77,10 +80,6 @@ export function packPayloads(payloads: unknown): { bytes: Uint8Array; lengths: F
   return { bytes, lengths }
 }
 
-function invalid(message: string, cause?: unknown): ChassisError {
-  return new ChassisError(
-    'ERR_CHASSIS_INVALID_ARGUMENT',
-    message,
-    cause === undefined ? undefined : { cause },
-  )
+function invalid(message: string, options?: { cause: unknown }): ChassisError {
+  return new ChassisError('ERR_CHASSIS_INVALID_ARGUMENT', message, options)
 }

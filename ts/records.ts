@@ -1,6 +1,8 @@
 /**
  * Records, versions and reports between the shapes users see and those the binding takes.
  */
+import { types } from 'node:util'
+
 import { ChassisError, describe } from './errors.js'
 import { checkId } from './ids.js'
 import { checkNames } from './options.js'
@@ -20,16 +22,19 @@ export interface NativeInput {
 
 /** A vector alone or a record with one. */
 export function toRecord(input: unknown): NativeInput {
-  if (typeof input !== 'object' || input === null || Array.isArray(input) || ArrayBuffer.isView(input)) {
-    return { id: undefined, vector: toVector(input, 'vector'), payload: undefined }
-  }
-  checkNames(input, RECORD)
+  if (!isRecord(input)) return { id: undefined, vector: toVector(input, 'vector'), payload: undefined }
+  checkNames(input, RECORD, 'field of a record')
   const { id, vector, payload } = input as { id?: unknown; vector?: unknown; payload?: PayloadInput }
   return {
     id: id === undefined ? undefined : checkId(id),
     vector: toVector(vector, 'vector'),
     payload: payload === undefined ? undefined : encodePayload(payload),
   }
+}
+
+function isRecord(input: unknown): input is object {
+  if (typeof input !== 'object' || input === null) return false
+  return !Array.isArray(input) && !ArrayBuffer.isView(input) && !types.isAnyArrayBuffer(input)
 }
 
 /** A record as users see it. */

@@ -137,7 +137,9 @@ export interface AddBatchSyncOptions<T extends IdType = 'integer'> {
 export interface AddBatchOptions<T extends IdType = 'integer'> extends AddBatchSyncOptions<T>, CallOptions {
   /**
    * Called with rows done and rows in all, at most ten times a second and once at the end. In a bulk build a row is
-   * half done when it is linked. If it throws, the batch is cancelled and the call rejects with what it threw.
+   * half done when it is linked. If it throws, or a promise it returns rejects, the batch is cancelled and the call
+   * rejects with that. When it does so too late, as at the end, the rows are added and the call resolves: the failure
+   * is emitted as a warning of the process, named `ChassisWarning`.
    */
   onProgress?: ((done: number, total: number) => void) | undefined
 }
@@ -232,8 +234,9 @@ export interface CompactSyncOptions {
 export interface CompactOptions extends CompactSyncOptions, CallOptions {
   /**
    * Called with records done and records in all, at most ten times a second and once at the end. A record is half done
-   * when it is linked; copying comes before the first call. If it throws, the compaction is cancelled and the call
-   * rejects with what it threw.
+   * when it is linked; copying comes before the first call. If it throws, or a promise it returns rejects, the
+   * compaction is cancelled and the call rejects with that. Too late for it, as at the end, the failure is a warning, as
+   * in {@link AddBatchOptions.onProgress}.
    */
   onProgress?: ((done: number, total: number) => void) | undefined
 }

@@ -2,11 +2,12 @@
  * `VectorIndex`: the class users see. It checks JavaScript types, hands over to the binding and dresses results;
  * what an index does is decided in the core.
  */
-import { Calls, cancellable, sync } from './calls.js'
+import { Calls, sync } from './calls.js'
 import { ChassisError } from './errors.js'
 import { checkId, packIds, unpackIds } from './ids.js'
 import { native } from './native.js'
 import type { CancelToken, NativeBatchHits, NativeHits, NativeIndex } from './native.js'
+import { open } from './opening.js'
 import {
   batchOptions,
   checkOptions,
@@ -17,14 +18,18 @@ import {
   statsOptions,
   toPath,
 } from './options.js'
-import { decodePayload, packPayloads } from './payload.js'
-import { Progress } from './progress.js'
+import { packPayloads } from './payload.js'
+import { Progress, watched } from './progress.js'
 import { toRecord, toReport, toStored, toVersion } from './records.js'
-import { SearchResult } from './results.js'
+import { SearchResult, cut } from './results.js'
+import type { Included } from './results.js'
 import type * as t from './types.js'
 import { toMatrix, toVector } from './vectors.js'
 
 type Id<T extends t.IdType> = t.IdOf<T>
+
+/** What results without `include` hold of records. */
+const NOTHING: Included = { dimensions: 0, vectors: undefined, payloads: undefined, lengths: undefined }
 
 /**
  * An open index: one file of vectors with a graph that finds the nearest.
@@ -36,8 +41,8 @@ type Id<T extends t.IdType> = t.IdOf<T>
  * file and any number of readers, in any process; readers see whole commits only. Writes of one handle run in the
  * order they were called. Searches never wait for writes.
  *
- * A handle that is not closed holds its file, and the writer's lock, until it is garbage collected. Handles cannot
- * be posted to a worker: open the file read-only there.
+ * A handle that is not closed holds its file, and the writer's lock, until it is garbage collected. A handle that is
+ * posted to a worker arrives as a plain object of its properties, without methods: open the file read-only there.
  *
  * @typeParam T - The type of ids: state `idType: 'string'`, or `open<'string'>`, when they are strings.
  *
@@ -103,8 +108,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     options?: t.OpenOptions<T>,
   ): Promise<VectorIndex<T>> {
     const [where, stated] = [toPath(path), openOptions(options)]
-    const open = (c?: CancelToken): Promise<NativeIndex> => native.NativeIndex.open(where, stated.native, c)
-    return new VectorIndex<T>(where, await cancellable(stated.signal, open))
+    return new VectorIndex<T>(where, await open(where, stated.native, stated.signal))
   }
 
   /** {@link open}, blocking. */
@@ -112,7 +116,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     path: string | URL,
     options?: t.OpenSyncOptions<T>,
   ): VectorIndex<T> {
-    const [where, stated] = [toPath(path), openOptions(options)]
+    const [where, stated] = [toPath(path), openOptions(options, 'sync')]
     return new VectorIndex<T>(
       where,
       sync(() => native.NativeIndex.openSync(where, stated.native)),
@@ -182,9 +186,11 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
   async addBatch(vectors: t.Vectors, options?: t.AddBatchOptions<T>): Promise<Id<T>[]> {
     const index = this.#open()
     const o = batchOptions(options)
-    const rows = this.#calls.own(toMatrix(vectors, this.dimensions, 'vectors'))
-    const ids = o.ids === undefined ? undefined : this.#calls.own(packIds(o.ids, this.idType))
+    const given = toMatrix(vectors, this.dimensions, 'vectors')
+    const stated = o.ids === undefined ? undefined : packIds(o.ids, this.idType)
     const payloads = o.payloads === undefined ? undefined : packPayloads(o.payloads)
+    // Not before: a `toJSON` among the payloads may have called a write, which this one waits for.
+    const [rows, ids] = [this.#calls.own(given), stated && this.#calls.own(stated)]
     const progress = o.onProgress && new Progress(o.onProgress, rows.length / this.dimensions)
     const start = (token?: CancelToken): Promise<BigUint64Array> => {
       const cancel = token ?? new native.CancelToken()
@@ -205,7 +211,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
 
   /** {@link addBatch}, blocking. */
   addBatchSync(vectors: t.Vectors, options?: t.AddBatchSyncOptions<T>): Id<T>[] {
-    const [index, o] = [this.#open(), batchOptions(options)]
+    const [index, o] = [this.#open(), batchOptions(options, 'sync')]
     const rows = toMatrix(vectors, this.dimensions, 'vectors')
     const ids = o.ids === undefined ? undefined : packIds(o.ids, this.idType)
     const payloads = o.payloads === undefined ? undefined : packPayloads(o.payloads)
@@ -293,7 +299,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     query: t.Vector,
     options?: t.SearchSyncOptions<I>,
   ): SearchResult<T, I> {
-    const [index, vector, o] = [this.#open(), toVector(query, 'query'), searchOptions(options)]
+    const [index, vector, o] = [this.#open(), toVector(query, 'query'), searchOptions(options, false, 'sync')]
     const { k, efSearch, recall, exact, radius, vectors, payloads } = o
     if (vectors || payloads || this.idType === 'string') {
       return this.#result(
@@ -309,7 +315,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
       index.lastHits(this.#ids, this.#distances)
     }
     const ids = unpackIds(this.#ids, count) as Id<T>[]
-    return new SearchResult<T, I>(this.metric, ids, this.#distances.slice(0, count))
+    return new SearchResult<T, I>(this.metric, ids, this.#distances.slice(0, count), NOTHING)
   }
 
   /**
@@ -342,7 +348,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     const [index, rows, o] = [
       this.#open(),
       toMatrix(queries, this.dimensions, 'queries'),
-      searchOptions(options, true),
+      searchOptions(options, true, 'sync'),
     ]
     const { k, efSearch, recall, exact, radius, vectors, payloads, threads } = o
     return this.#results(
@@ -352,9 +358,15 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
 
   /**
    * Makes everything so far durable and gives the commit's number. Once it resolves, no crash and no power cut loses
-   * it. Without changes it gives the last number and touches nothing. Costs two flushes of the device's cache. The
-   * first commit with 2,048 records, and each that finds their number doubled, also measures what a recall costs here:
-   * on all cores, half a second to a few seconds on 60,000 to 340,000 vectors, and not to be cancelled.
+   * it. Without changes it gives the last number and touches nothing. Costs two flushes of the device's cache.
+   *
+   * Some commits also make what searches use, which is not to be cancelled:
+   *
+   * - codes, where `quantization` makes any: at 2,048 records and at most once more, at eight times as many as they were
+   *   fitted on, unless a batch has done so itself. Up to a second for the model, on one core, and the codes of all
+   *   records are written anew, on all cores;
+   * - the recall table, at 2,048 records and each time their number has doubled: 0.6 to 2.4 processor seconds on 59,000
+   *   to 340,000 vectors, on all cores.
    *
    * @throws `ERR_CHASSIS_DISK_FULL` (nothing is lost: free space and commit again), `…_POISONED` and
    * `…_COMMIT_INDETERMINATE` (this handle is done for: reopen), `…_READ_ONLY`, `…_IO`, `…_CLOSED`.
@@ -406,18 +418,21 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
 
   /**
    * Looks for damage. What it finds is returned, not thrown. See {@link CheckLevel} for what each level costs.
-   * Writes of this index wait until it is done; searches do not.
+   * On a writer it takes its turn among the writes: it waits for those before it, and those after it wait until it is
+   * done. Searches wait for neither.
    *
    * @throws `ERR_CHASSIS_INVALID_OPTION`, `…_IO`, `…_CLOSED`.
    */
   async check(options?: t.CheckOptions): Promise<t.CheckReport> {
     const [index, { level, signal }] = [this.#open(), checkOptions(options)]
-    return toReport(await this.#calls.read(signal, (c) => index.check(level, c)))
+    // A check by a writer waits for writes, and would hold one of the few threads of the pool meanwhile.
+    const turn = this.readOnly ? 'read' : 'write'
+    return toReport(await this.#calls[turn](signal, (c) => index.check(level, c)))
   }
 
   /** {@link check}, blocking. */
   checkSync(options?: t.CheckSyncOptions): t.CheckReport {
-    const [index, { level }] = [this.#open(), checkOptions(options)]
+    const [index, { level }] = [this.#open(), checkOptions(options, 'sync')]
     return toReport(sync(() => index.checkSync(level)))
   }
 
@@ -449,7 +464,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
 
   /** {@link compact}, blocking. */
   compactSync(options?: t.CompactSyncOptions): t.CompactReport {
-    const [index, { threads }] = [this.#open(), compactOptions(options)]
+    const [index, { threads }] = [this.#open(), compactOptions(options, 'sync')]
     return sync(() => index.compactSync(threads))
   }
 
@@ -486,7 +501,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
 
   /** {@link stats}, blocking. */
   statsSync(options?: t.StatsSyncOptions): t.Stats {
-    const [index, { hugePages }] = [this.#open(), statsOptions(options)]
+    const [index, { hugePages }] = [this.#open(), statsOptions(options, 'sync')]
     return sync(() => index.statsSync(hugePages))
   }
 
@@ -537,39 +552,26 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
   }
 
   #result<I extends t.Include>(hits: NativeHits): SearchResult<T, I> {
-    const { ids, distances, vectors, payloads } = this.#columns(hits)
-    return new SearchResult<T, I>(this.metric, ids, distances, vectors, payloads)
+    return new SearchResult<T, I>(this.metric, ...this.#columns(hits))
   }
 
   /** Results of a batch; each owns its memory, so that one kept does not keep all. */
   #results<I extends t.Include>({ counts, hits }: NativeBatchHits): SearchResult<T, I>[] {
-    const { ids, distances, vectors, payloads } = this.#columns(hits)
-    let end = 0
+    const [ids, distances, included] = this.#columns(hits)
+    let [end, byte] = [0, 0]
     return counts.map((count) => {
       const [from, to] = [end, (end += count)]
-      const some = [ids.slice(from, to), distances.slice(from, to)] as const
-      return new SearchResult<T, I>(this.metric, ...some, vectors?.slice(from, to), payloads?.slice(from, to))
+      const [part, next] = cut(included, from, to, byte)
+      byte = next
+      return new SearchResult<T, I>(this.metric, ids.slice(from, to), distances.slice(from, to), part)
     })
   }
 
-  #columns({ numbers, ids: texts, vectors: flat, payloads: stored }: NativeHits) {
+  #columns(hits: NativeHits): [ids: Id<T>[], distances: Float32Array, included: Included] {
+    const { numbers, ids: texts, vectors, payloads, lengths } = hits
     const count = texts === undefined ? numbers.byteLength / 12 : texts.length
     const ids = (texts ?? unpackIds(new BigUint64Array(numbers, 0, count), count)) as Id<T>[]
     const distances = new Float32Array(numbers, texts === undefined ? 8 * count : 0, count)
-    const { dimensions } = this
-    const row = (_: unknown, i: number): Float32Array =>
-      (flat as Float32Array).slice(i * dimensions, (i + 1) * dimensions)
-    const vectors = flat === undefined ? undefined : Array.from({ length: count }, row)
-    const payloads = stored?.map((bytes) => (bytes == null ? undefined : decodePayload(bytes)))
-    return { ids, distances, vectors, payloads }
-  }
-}
-
-/** What a progress callback threw is why its work was cancelled. */
-async function watched<V>(progress: Progress | undefined, work: Promise<V>): Promise<V> {
-  try {
-    return await work
-  } catch (error) {
-    throw progress?.thrown === undefined ? error : progress.thrown.value
+    return [ids, distances, { dimensions: this.dimensions, vectors, payloads, lengths }]
   }
 }

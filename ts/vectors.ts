@@ -5,10 +5,11 @@
 import { types } from 'node:util'
 
 import { ChassisError, describe } from './errors.js'
+import { checkThere, readable } from './memory.js'
 
 /** One vector as the binding takes it. */
 export function toVector(value: unknown, what: string): Float32Array {
-  if (types.isFloat32Array(value)) return ownBytes(value, what)
+  if (types.isFloat32Array(value)) return readable(value, what)
   if (!Array.isArray(value)) throw notAVector(value, what)
   const vector = new Float32Array(value.length)
   fill(vector, 0, value, what)
@@ -17,22 +18,24 @@ export function toVector(value: unknown, what: string): Float32Array {
 
 /** Vectors back to back. Rows of a list must have the index's dimensions each, not only together. */
 export function toMatrix(value: unknown, dimensions: number, what: string): Float32Array {
-  if (types.isFloat32Array(value)) return ownBytes(value, what)
+  if (types.isFloat32Array(value)) return readable(value, what)
   if (!Array.isArray(value)) {
     throw invalid(
       `${what} must be a Float32Array of whole vectors or an array of vectors, not ${describe(value)}`,
     )
   }
-  const matrix = new Float32Array(value.length * dimensions)
+  let matrix = new Float32Array()
   for (let row = 0; row < value.length; row++) {
     const vector: unknown = value[row]
     const name = `${what}[${row}]`
-    if (types.isFloat32Array(vector)) ownBytes(vector, name)
+    if (types.isFloat32Array(vector)) checkThere(vector, name)
     else if (!Array.isArray(vector)) throw notAVector(vector, name)
     if (vector.length !== dimensions) {
       const text = `${name} has ${vector.length} dimensions, the index ${dimensions}`
       throw new ChassisError('ERR_CHASSIS_DIMENSION_MISMATCH', text)
     }
+    // Not before: a list without rows may be of any length.
+    if (row === 0) matrix = new Float32Array(value.length * dimensions)
     if (Array.isArray(vector)) fill(matrix, row * dimensions, vector, name)
     else matrix.set(vector, row * dimensions)
   }
@@ -45,24 +48,6 @@ function fill(target: Float32Array, offset: number, values: readonly unknown[], 
     if (typeof value !== 'number')
       throw invalid(`${what} has ${describe(value)} at position ${i}, not a number`)
     target[offset + i] = value
-  }
-}
-
-/** Refuses an array whose memory is gone, and copies one whose memory another thread may change meanwhile. */
-function ownBytes(array: Float32Array, what: string): Float32Array {
-  const { buffer } = array
-  if (types.isSharedArrayBuffer(buffer)) return array.slice()
-  if (array.length === 0 && isDetached(buffer))
-    throw invalid(`${what} is a detached array: its buffer was transferred`)
-  return array
-}
-
-function isDetached(buffer: ArrayBufferLike): boolean {
-  try {
-    new Uint8Array(buffer)
-    return false
-  } catch {
-    return true
   }
 }
 

@@ -32,6 +32,6 @@ export async function adapterOf(engine) {
 export function packageVersion(name) {
   const places = require.resolve.paths(name).map((place) => `${place}/${name}/package.json`)
   const file = places.find((place) => fs.existsSync(place))
-  if (!file) throw new Error(`${name} is not installed; run npm ci in benches/`)
+  if (!file) throw new Error(`${name} is not installed; run npm install in benches/`)
   return JSON.parse(fs.readFileSync(file, 'utf8')).version
 }

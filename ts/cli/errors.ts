@@ -68,6 +68,17 @@ export function inputError(message: string, hint?: string, details?: ErrorDetail
   return new CliError(Exit.input, 'ERR_CHASSIS_BAD_INPUT', message, { hint, details: details ?? {} })
 }
 
+/** A line or row of the input data is wrong. */
+export function rowError(
+  source: string,
+  unit: 'line' | 'row',
+  number: number,
+  problem: string,
+  hint?: string,
+): CliError {
+  return inputError(`${source}, ${unit} ${number}: ${problem}`, hint, { source, [unit]: number })
+}
+
 /** The process was asked to stop. */
 export function interrupted(): CliError {
   return new CliError(Exit.interrupted, 'ERR_CHASSIS_CANCELLED', 'interrupted; nothing was changed')
@@ -144,10 +155,11 @@ function systemError(error: Error, code: string): CliError {
   return new CliError(Exit.io, stable, plain(error), { cause: error })
 }
 
-/** `ENOENT: no such file or directory, open 'x'` as `no such file or directory: x`. */
-function plain(error: Error): string {
-  const match = /^[A-Z]+: (.+?), \w+(?: '(.+)')?$/.exec(error.message)
-  return match === null ? error.message : `${match[1]}${match[2] === undefined ? '' : `: ${match[2]}`}`
+/** `EXDEV: cross-device link not permitted, link 'x' -> 'y'` as `cross-device link not permitted: x -> y`. */
+function plain(error: NodeJS.ErrnoException & { dest?: string }): string {
+  const said = /^[A-Z0-9]+: (.+?), \w+/.exec(error.message)?.[1] ?? error.message
+  const paths = [error.path, error.dest].filter((path) => path !== undefined)
+  return paths.length === 0 ? said : `${said}: ${paths.join(' -> ')}`
 }
 
 function withoutCode(message: string, code: string): string {

@@ -2,6 +2,9 @@
  * Numbers and tables as text. The same value always gives the same text, on every machine and locale.
  */
 
+/** Characters of a value that a message repeats. */
+const BRIEF = 60
+
 /**
  * The shortest decimal that reads back as the same 32-bit float: 0.3 and not 0.30000001192092896, which is what
  * JavaScript shows once the float has become a 64-bit number.
@@ -56,6 +59,12 @@ function pad2(value: number): string {
 /** `1 row`, `2 rows`. */
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${grouped(count)} ${count === 1 ? one : many}`
+}
+
+/** A value as JSON, for messages: no longer than what is needed to find it. */
+export function brief(value: unknown): string {
+  const text = JSON.stringify(value, (_, v: unknown) => (typeof v === 'bigint' ? String(v) : v))
+  return text.length <= BRIEF ? text : `${text.slice(0, BRIEF - 1)}…`
 }
 
 /** Rows of cells as lines with aligned columns; a column whose every cell looks like a number is aligned right. */

@@ -27,7 +27,7 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     if (['--version', '-V', 'version'].includes(name)) return await printVersion(output)
     if (['--help', '-h', 'help'].includes(name)) return await printHelp(output, rest[0])
-    return await runCommand(name, rest)
+    return await runCommand(output, name, rest)
   } catch (error) {
     const failure = toCliError(error)
     await output.error(failure)
@@ -35,14 +35,11 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function runCommand(name: string, argv: readonly string[]): Promise<number> {
+async function runCommand(global: Output, name: string, argv: readonly string[]): Promise<number> {
   const command = await loadCommand(name)
   if (command === undefined) throw unknownCommand(name)
   const args = parse(command, argv)
-  if (args.flag('help')) {
-    process.stdout.write(`${commandHelp(command)}\n`)
-    return 0
-  }
+  if (args.flag('help')) return printHelp(global, name)
   args.integer('threads', 1, 1024)
   const output = new Output({
     command: name,
@@ -98,7 +95,8 @@ function unknownCommand(name: string): Error {
     COMMANDS.map((command) => command.name),
   )
   const known = 'run `chassis --help` for the list of commands'
-  if (name.startsWith('-')) return usageError(`unknown option ${name}`, known)
+  if (name.startsWith('-'))
+    return usageError(`no command before ${name}`, `options follow the command; ${known}`)
   return usageError(
     `unknown command ${JSON.stringify(name)}`,
     near === undefined ? known : `did you mean ${near}? Or ${known}`,

@@ -4,9 +4,10 @@
  * With `--json` every line of stdout is one JSON object with a `schema` tag, errors included, and stderr holds
  * nothing but progress. A reader that closes its end of the pipe (`| head`) ends the output quietly.
  */
+import { createWriteStream, fstatSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 
-import type { CliError } from './errors.js'
+import { CliError, toCliError } from './errors.js'
 import { Progress } from './progress.js'
 
 /** What decides how a command speaks. */
@@ -32,6 +33,11 @@ export function jsonLine(value: unknown): string {
   return JSON.stringify(value, plainValue)
 }
 
+/** Where data goes. To files not `process.stdout`, which drops in silence what a full disk leaves of a write. */
+function dataStream(): Writable {
+  return fstatSync(1).isFile() ? createWriteStream('', { fd: 1, autoClose: false }) : process.stdout
+}
+
 export class Output {
   readonly json: boolean
   readonly quiet: boolean
@@ -43,7 +49,7 @@ export class Output {
 
   constructor(
     options: OutputOptions,
-    out: Writable = process.stdout,
+    out: Writable = dataStream(),
     err: NodeJS.WriteStream = process.stderr,
   ) {
     this.json = options.json
@@ -52,22 +58,25 @@ export class Output {
     this.#color = options.color && err.isTTY === true
     this.#out = out
     this.#err = err
-    out.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
-      this.#closed = true
-    })
+    // The write that failed rejects.
+    out.on('error', () => {})
     err.on('error', () => {})
   }
 
-  /** Whether the reader of stdout has gone; a command with more to print may stop. */
+  /** Whether stdout takes nothing more, as when its reader has gone; a command with more to print may stop. */
   get closed(): boolean {
     return this.#closed
   }
 
-  /** Data: lines on stdout. Resolves when the stream can take more. */
+  /** Data: lines on stdout. Resolves when the stream can take more, or its reader has gone. */
   async lines(lines: readonly string[]): Promise<void> {
     if (this.#closed || lines.length === 0) return
-    await new Promise<void>((resolve) => this.#out.write(lines.join('\n') + '\n', () => resolve()))
+    const error = await new Promise<unknown>((resolve) => this.#out.write(`${lines.join('\n')}\n`, resolve))
+    if (!(error instanceof Error)) return
+    this.#closed = true
+    if ('code' in error && error.code === 'EPIPE') return
+    const { exit, code, message } = toCliError(error)
+    throw new CliError(exit, code, `standard output could not be written: ${message}`, { cause: error })
   }
 
   /** The object a command ends with: as one line of JSON, or as the lines made for people. */
@@ -101,9 +110,12 @@ export class Output {
     })
   }
 
-  /** The error that ends the command: JSON on stdout with `--json`, else a sentence and a remedy on stderr. */
+  /**
+   * The error that ends the command: JSON on stdout with `--json`, else, or when stdout takes nothing more, a
+   * sentence and a remedy on stderr.
+   */
   async error(error: CliError): Promise<void> {
-    if (this.json) {
+    if (this.json && !this.#closed) {
       const { code, message, hint, exit, details } = error
       const data = {
         schema: 'chassis.error/1',

@@ -5,7 +5,17 @@
  * link): at every moment the target is the old index or the whole new one. What a killed build leaves behind is a
  * hidden file beside the target, which the next build of the same target removes.
  */
-import { closeSync, fsyncSync, linkSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import path from 'node:path'
 
 import { VectorIndex } from '../index.js'
@@ -53,8 +63,24 @@ function hasWriter(file: string): boolean {
   }
 }
 
-/** Refuses a target whose folder is not there, before any work is done. */
-export function checkFolder(target: string): void {
+/** Refuses a target that cannot become an index, before any work is done. */
+export function checkTarget(target: string, replace: boolean): void {
+  const hint = 'name the file to write: -o NAME.chassis'
+  if (target.endsWith('/') || target.endsWith(path.sep)) {
+    const message = `${target} ends in a slash, which names a folder and not a file`
+    throw new CliError(Exit.usage, 'ERR_CHASSIS_INVALID_PATH', message, { hint })
+  }
+  checkFolder(target)
+  const info = statSync(target, { throwIfNoEntry: false })
+  if (info !== undefined && !info.isFile()) {
+    const what = info.isDirectory() ? 'a folder' : 'a pipe, a socket or a device'
+    throw new CliError(Exit.io, 'ERR_CHASSIS_NOT_A_FILE', `${target} is ${what}, not a file`, { hint })
+  }
+  // A link that leads nowhere is there too.
+  if (!replace && lstatSync(target, { throwIfNoEntry: false }) !== undefined) throw alreadyExists(target)
+}
+
+function checkFolder(target: string): void {
   const folder = path.dirname(target)
   const info = statSync(folder, { throwIfNoEntry: false })
   if (info?.isDirectory() === true) return

@@ -29,7 +29,7 @@ export interface Plan {
   readonly reader: ReaderOptions
 }
 
-export function planOf(args: Args): Plan {
+export function planOf(args: Args, signal: AbortSignal): Plan {
   const input = args.positional(0)
   const target = args.string('out')
   if (target === undefined) {
@@ -76,6 +76,7 @@ export function planOf(args: Args): Plan {
       payloadField: args.string('payload-field') ?? READER_DEFAULTS.payloadField,
       payloadFields: args.string('payload-fields')?.split(','),
       bad,
+      signal,
     },
   }
 }

@@ -80,7 +80,9 @@ async function addRows(
     if (row === undefined) throw failure
     const { text, details } = name(rows.origins[row]!)
     // The engine counts rows within a batch, which means nothing to the reader of the message.
-    const message = failure.message.replace(/^vector \d+/, 'the vector')
+    const message = failure.message
+      .replace(/^vector \d+/, 'the vector')
+      .replace(/ at position \d+ does not fit/, ' does not fit')
     throw new CliError(failure.exit, failure.code, `${text}: ${message}`, {
       hint: failure.hint,
       details,

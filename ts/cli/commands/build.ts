@@ -11,8 +11,7 @@ import type { Command, Context } from '../command.js'
 import { CliError, Exit, inputError } from '../errors.js'
 import { bytes, plural } from '../format.js'
 import {
-  alreadyExists,
-  checkFolder,
+  checkTarget,
   lockReplaced,
   publish,
   removeLeftovers,
@@ -74,7 +73,11 @@ export const build: Command = {
       help: 'error (default) or skip, for vectors that cannot be stored',
     },
     m: { type: 'string', value: 'N', help: 'links of a node on each layer (default: 16)' },
-    m0: { type: 'string', value: 'N', help: 'links of a node on layer 0 (default: 2 m)' },
+    m0: {
+      type: 'string',
+      value: 'N',
+      help: 'links of a node on layer 0 (default: 3 m below 256 dimensions, else 2 m)',
+    },
     'ef-construction': { type: 'string', value: 'N', help: 'candidates held while linking (default: 128)' },
     quantization: { type: 'string', value: 'NAME', help: 'auto (default), none, 8bit or 4bit' },
   },
@@ -91,7 +94,7 @@ export const build: Command = {
 
   async run(context) {
     const { args } = context
-    const plan = planOf(args)
+    const plan = planOf(args, context.signal)
     const reader = await openReader(plan.input, plan.reader)
     if (
       plan.dimensions !== undefined &&
@@ -144,10 +147,9 @@ async function appendTo(context: Context, plan: Plan, reader: Reader): Promise<O
 
 /** Builds a new index beside the target and puts it in place. */
 async function makeNew(context: Context, plan: Plan, reader: Reader): Promise<Outcome> {
-  checkFolder(plan.target)
+  checkTarget(plan.target, plan.force)
   // A link stays a link: the file it leads to is the one replaced.
   const target = existsSync(plan.target) ? realpathSync(plan.target) : plan.target
-  if (!plan.force && existsSync(target)) throw alreadyExists(plan.target)
   const replaced = plan.force ? await lockReplaced(target) : undefined
   removeLeftovers(target)
   const temporary = temporaryPath(target)

@@ -3,6 +3,7 @@
  */
 import type { IdType, VectorIndex } from '../../index.js'
 import { CliError, Exit, inputError, usageError } from '../errors.js'
+import { brief } from '../format.js'
 import { openReader, READER_DEFAULTS } from '../readers/index.js'
 import { BadRows, type Format, type RowId, withoutBadVectors } from '../readers/reader.js'
 import { openSource, sourceName } from '../readers/source.js'
@@ -28,7 +29,11 @@ export interface QueryBatch {
 /** A JSON file with one vector is small; more than this is another kind of file. */
 const MAX_FILE = 16 << 20
 
-export async function* queriesFrom(source: Source, index: VectorIndex<IdType>): AsyncGenerator<QueryBatch> {
+export async function* queriesFrom(
+  source: Source,
+  index: VectorIndex<IdType>,
+  signal: AbortSignal,
+): AsyncGenerator<QueryBatch> {
   switch (source.kind) {
     case 'vector':
       yield single(parseVector('--vector', source.value, source.vectorField))
@@ -37,10 +42,10 @@ export async function* queriesFrom(source: Source, index: VectorIndex<IdType>): 
       yield single(await storedVector(source.value, index))
       return
     case 'file':
-      yield single(await vectorFile(source))
+      yield single(await vectorFile(source, signal))
       return
     case 'queries':
-      yield* manyQueries(source, index)
+      yield* manyQueries(source, index, signal)
   }
 }
 
@@ -64,7 +69,7 @@ function parseVector(name: string, text: string, field: string): { name: string;
   if (!Array.isArray(value) || value.length === 0)
     throw inputError(`${name} is not an array of numbers`, hint)
   const bad = value.findIndex((element) => typeof element !== 'number')
-  if (bad >= 0) throw inputError(`${name}: value ${bad} is ${JSON.stringify(value[bad])}, not a number`, hint)
+  if (bad >= 0) throw inputError(`${name}: value ${bad} is ${brief(value[bad])}, not a number`, hint)
   return { name: name === '--vector' ? 'the query' : name, vector: Float32Array.from(value as number[]) }
 }
 
@@ -91,8 +96,11 @@ async function storedVector(
   )
 }
 
-async function vectorFile({ value, vectorField }: Source): Promise<{ name: string; vector: Float32Array }> {
-  const source = await openSource(value)
+async function vectorFile(
+  { value, vectorField }: Source,
+  signal: AbortSignal,
+): Promise<{ name: string; vector: Float32Array }> {
+  const source = await openSource(value, signal)
   const data = await source.read(MAX_FILE + 1)
   await source.close()
   if (data.length === 0) throw inputError(`${source.name} is empty`, 'write the vector to it as a JSON array')
@@ -101,7 +109,11 @@ async function vectorFile({ value, vectorField }: Source): Promise<{ name: strin
   return parseVector(source.name, data.toString('utf8').replace(/^\ufeff/, ''), vectorField)
 }
 
-async function* manyQueries(source: Source, index: VectorIndex<IdType>): AsyncGenerator<QueryBatch> {
+async function* manyQueries(
+  source: Source,
+  index: VectorIndex<IdType>,
+  signal: AbortSignal,
+): AsyncGenerator<QueryBatch> {
   const name = sourceName(source.value)
   const bad = new BadRows('error', name, 'correct or remove the query')
   const reader = await openReader(source.value, {
@@ -109,10 +121,12 @@ async function* manyQueries(source: Source, index: VectorIndex<IdType>): AsyncGe
     format: source.format,
     idField: source.idField,
     vectorField: source.vectorField,
+    payloadFields: [],
     // Only bare floats need to be told; for the rest a wrong length is a mismatch, not a bad row.
     dimensions:
       /\.(f32|f32bin|bin|raw)$/i.test(source.value) || source.format === 'f32' ? index.dimensions : undefined,
     bad,
+    signal,
   })
   for await (const batch of reader.batches()) {
     const { dimensions, vectors, ids, origins } = withoutBadVectors(batch, reader.unit, index.metric, bad)

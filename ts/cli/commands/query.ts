@@ -97,7 +97,7 @@ export const query: Command = {
     })
     try {
       let first = true
-      for await (const batch of queriesFrom(source, index)) {
+      for await (const batch of queriesFrom(source, index, signal)) {
         signal.throwIfAborted()
         checkDimensions(batch, index, path)
         const found = await index.searchBatch(batch.vectors, { ...search, signal })

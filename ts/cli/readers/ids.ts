@@ -1,13 +1,17 @@
 /**
  * Ids: one rule for what an id may be, and ids that lie in a file of their own beside the vectors.
  */
-import { inputError } from '../errors.js'
+import { inputError, rowError } from '../errors.js'
+import { brief, grouped } from '../format.js'
 import { textLines } from './lines.js'
 import { elements, openNpy } from './npy-header.js'
 import type { IdType, RowId } from './reader.js'
 import { openSource } from './source.js'
 
-const MAX_U64 = (1n << 64n) - 1n
+/** The largest integer id. As in the engine. */
+const MAX_ID = (1n << 64n) - 2n
+/** The longest string id in bytes of UTF-8. As in the engine. */
+const MAX_ID_BYTES = 1024
 
 /** Tells what type ids are and brings each into that type. The first id decides unless the caller has. */
 export class IdRule {
@@ -26,7 +30,12 @@ export class IdRule {
 
 function stringId(value: unknown): { id: RowId } | { problem: string } {
   if (typeof value === 'string') {
-    return value === '' ? { problem: 'the id is an empty string' } : { id: value }
+    if (value === '') return { problem: 'the id is an empty string' }
+    const bytes = Buffer.byteLength(value)
+    if (bytes > MAX_ID_BYTES)
+      return { problem: `the id has ${grouped(bytes)} bytes; allowed are up to ${grouped(MAX_ID_BYTES)}` }
+    if (value.isWellFormed()) return { id: value }
+    return { problem: `the id ${describe(value)} holds half of a surrogate pair, which UTF-8 cannot store` }
   }
   if (typeof value === 'number' && Number.isSafeInteger(value)) return { id: String(value) }
   if (typeof value === 'bigint') return { id: String(value) }
@@ -42,11 +51,11 @@ function integerId(value: unknown): { id: RowId } | { problem: string } {
       }
     }
   }
-  if (typeof value === 'bigint' && value >= 0n && value <= MAX_U64) return { id: compact(value) }
-  if (typeof value === 'string' && /^\d{1,20}$/.test(value) && BigInt(value) <= MAX_U64)
+  if (typeof value === 'bigint' && value >= 0n && value <= MAX_ID) return { id: compact(value) }
+  if (typeof value === 'string' && /^\d{1,20}$/.test(value) && BigInt(value) <= MAX_ID)
     return { id: compact(BigInt(value)) }
   const help = typeof value === 'string' ? ' (ids are integers here; pass --id-type string for strings)' : ''
-  return { problem: `the id is ${describe(value)}, not a whole number from 0 to 2^64 - 1${help}` }
+  return { problem: `the id is ${describe(value)}, not a whole number from 0 to 2^64 - 2${help}` }
 }
 
 /** A number where it is exact, else the bigint: what the engine's own results look like. */
@@ -56,9 +65,13 @@ function compact(value: bigint): RowId {
 }
 
 function describe(value: unknown): string {
-  return value === undefined
-    ? 'missing'
-    : JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? String(v) : v))
+  return value === undefined ? 'missing' : brief(value)
+}
+
+export interface IdOptions {
+  readonly idType: IdType | undefined
+  readonly idField: string
+  readonly signal: AbortSignal | undefined
 }
 
 /** Ids from a file, taken a batch at a time. */
@@ -68,10 +81,12 @@ export class IdFile {
   readonly #values: AsyncGenerator<RowId, void, undefined>
   #taken = 0
 
-  constructor(path: string, rule: IdRule, idField: string) {
-    this.rule = rule
+  constructor(path: string, options: IdOptions) {
+    this.rule = new IdRule(options.idType)
     this.#path = path
-    this.#values = path.endsWith('.npy') ? npyIds(path, rule) : lineIds(path, rule, idField)
+    this.#values = path.endsWith('.npy')
+      ? npyIds(path, this.rule, options)
+      : lineIds(path, this.rule, options)
   }
 
   /** The next `count` ids; an error if there are fewer. */
@@ -103,8 +118,12 @@ export class IdFile {
   }
 }
 
-async function* npyIds(path: string, rule: IdRule): AsyncGenerator<RowId, void, undefined> {
-  const npy = await openNpy(await openSource(path), 'integers')
+async function* npyIds(
+  path: string,
+  rule: IdRule,
+  { signal }: IdOptions,
+): AsyncGenerator<RowId, void, undefined> {
+  const npy = await openNpy(await openSource(path, signal), 'integers')
   if (npy.shape.length !== 1) {
     throw inputError(
       `${path} has the shape (${npy.shape.join(', ')}); ids need one dimension`,
@@ -115,8 +134,7 @@ async function* npyIds(path: string, rule: IdRule): AsyncGenerator<RowId, void, 
   for await (const values of elements(npy, 1, 65_536)) {
     for (const value of values) {
       const accepted = rule.accept(value)
-      if ('problem' in accepted)
-        throw inputError(`${path}, row ${row}: ${accepted.problem}`, undefined, { row })
+      if ('problem' in accepted) throw rowError(npy.source.name, 'row', row, accepted.problem)
       yield accepted.id
       row++
     }
@@ -124,23 +142,26 @@ async function* npyIds(path: string, rule: IdRule): AsyncGenerator<RowId, void, 
 }
 
 /** A JSON value a line (a string, a number, or an object with the id in a field), or bare text for other names. */
-async function* lineIds(path: string, rule: IdRule, idField: string): AsyncGenerator<RowId, void, undefined> {
+async function* lineIds(
+  path: string,
+  rule: IdRule,
+  { idField, signal }: IdOptions,
+): AsyncGenerator<RowId, void, undefined> {
   const json = /\.(jsonl|ndjson)$/i.test(path)
-  for await (const { number, text } of textLines(await openSource(path))) {
+  const source = await openSource(path, signal)
+  for await (const { number, text } of textLines(source)) {
     let value: unknown = /^\d+$/.test(text) && rule.type !== 'string' && !json ? BigInt(text) : text
     if (json) {
       try {
         value = JSON.parse(text)
       } catch (error) {
-        const message = `${path}, line ${number}: not valid JSON: ${(error as Error).message}`
-        throw inputError(message, 'write one JSON value a line', { line: number })
+        const problem = `not valid JSON: ${(error as Error).message}`
+        throw rowError(source.name, 'line', number, problem, 'write one JSON value a line')
       }
       if (typeof value === 'object' && value !== null) value = (value as Record<string, unknown>)[idField]
     }
     const accepted = rule.accept(value)
-    if ('problem' in accepted) {
-      throw inputError(`${path}, line ${number}: ${accepted.problem}`, undefined, { line: number })
-    }
+    if ('problem' in accepted) throw rowError(source.name, 'line', number, accepted.problem)
     yield accepted.id
   }
 }

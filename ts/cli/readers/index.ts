@@ -2,7 +2,7 @@
  * Which reader reads a file: by `--format`, else by the end of its name.
  */
 import { usageError } from '../errors.js'
-import { IdFile, IdRule } from './ids.js'
+import { IdFile } from './ids.js'
 import { jsonlReader } from './jsonl.js'
 import { npyReader } from './npy.js'
 import type { BadRows, Format, IdType, Reader } from './reader.js'
@@ -20,6 +20,8 @@ export interface ReaderOptions {
   readonly payloadField: string
   readonly payloadFields: readonly string[] | undefined
   readonly bad: BadRows
+  /** Ends a read that waits for its input. */
+  readonly signal: AbortSignal | undefined
 }
 
 /** What the options are when nothing is stated. */
@@ -32,6 +34,7 @@ export const READER_DEFAULTS = {
   vectorField: 'vector',
   payloadField: 'payload',
   payloadFields: undefined,
+  signal: undefined,
 } as const
 
 const ENDINGS: Record<string, Format> = {
@@ -65,11 +68,8 @@ export async function openReader(path: string, options: ReaderOptions): Promise<
   if (format === 'jsonl' && options.ids !== undefined) {
     throw usageError('--ids is for formats without ids', 'jsonl has the id in each line; see --id-field')
   }
-  const source = await openSource(path)
+  const source = await openSource(path, options.signal)
   if (format === 'jsonl') return jsonlReader(source, options)
-  const ids =
-    options.ids === undefined
-      ? undefined
-      : new IdFile(options.ids, new IdRule(options.idType), options.idField)
+  const ids = options.ids === undefined ? undefined : new IdFile(options.ids, options)
   return format === 'npy' ? npyReader(source, ids) : stridedReader(source, format, options.dimensions, ids)
 }

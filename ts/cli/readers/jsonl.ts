@@ -1,7 +1,8 @@
 /**
  * One JSON value a line: an object with id, vector and payload, or a bare array of numbers.
  */
-import { inputError } from '../errors.js'
+import { rowError } from '../errors.js'
+import { brief, grouped } from '../format.js'
 import { IdRule } from './ids.js'
 import { type Line, textLines } from './lines.js'
 import { type BadRows, batchRows, type IdType, type Reader, type RowBatch, type RowId } from './reader.js'
@@ -18,6 +19,11 @@ export interface JsonlOptions {
   readonly idType: IdType | undefined
   readonly bad: BadRows
 }
+
+/** The longest payload in bytes of UTF-8. As in the engine. */
+const MAX_PAYLOAD = 16 << 20
+/** No payload takes more bytes than this for each character of its line: 1e20 is stored as 100000000000000000000. */
+const MOST_BYTES = 8
 
 /** Fields that other programs call the vector; named in a hint, never taken silently. */
 const USUAL_NAMES = ['vector', 'embedding', 'embeddings', 'values', 'emb']
@@ -93,13 +99,16 @@ class RowParser {
   /** The row of a line; nothing when its vector is bad and such rows are left out. */
   parse(line: Line): Row | undefined {
     const value = this.#json(line)
-    const record = Array.isArray(value) ? { [this.#options.vectorField]: value } : value
-    if (typeof record !== 'object' || record === null) {
+    if (Array.isArray(value) && typeof value[0] === 'object' && value[0] !== null) {
       throw this.#error(
         line,
-        `is ${JSON.stringify(value)}, not an object`,
-        'write one object or one array a line',
+        'is an array of records',
+        `this looks like plain JSON; make jsonl of it: jq -c '.[]' FILE`,
       )
+    }
+    const record = Array.isArray(value) ? { [this.#options.vectorField]: value } : value
+    if (typeof record !== 'object' || record === null) {
+      throw this.#error(line, `is ${brief(value)}, not an object`, 'write one object or one array a line')
     }
     const fields = record as Record<string, unknown>
     const id = this.#id(line, fields)
@@ -109,7 +118,7 @@ class RowParser {
       return undefined
     }
     this.dimensions ??= vector.length
-    return { line: line.number, id, vector, payload: this.#payload(fields) }
+    return { line: line.number, id, vector, payload: this.#payload(line, fields) }
   }
 
   #json(line: Line): unknown {
@@ -159,21 +168,13 @@ class RowParser {
     if (!Array.isArray(value))
       return `the field "${name}" is ${value === undefined ? 'missing' : 'not an array'}`
     if (value.length === 0) return 'the vector is empty'
-    if (typeof value[0] === 'object' && value[0] !== null) {
-      throw this.#error(
-        line,
-        'is an array of objects',
-        `this looks like plain JSON; make jsonl of it: jq -c '.[]' FILE`,
-      )
-    }
     if (this.dimensions !== undefined && value.length !== this.dimensions) {
       return `the vector has ${value.length} values, expected ${this.dimensions}`
     }
     const vector = new Float32Array(value.length)
     for (let i = 0; i < value.length; i++) {
       const element: unknown = value[i]
-      if (typeof element !== 'number')
-        return `value ${i} of the vector is ${JSON.stringify(element)}, not a number`
+      if (typeof element !== 'number') return `value ${i} of the vector is ${brief(element)}, not a number`
       vector[i] = element
       if (!Number.isFinite(vector[i]))
         return `value ${i} of the vector is ${element}, too large for a 32-bit float`
@@ -181,7 +182,20 @@ class RowParser {
     return vector
   }
 
-  #payload(fields: Record<string, unknown>): unknown {
+  #payload(line: Line, fields: Record<string, unknown>): unknown {
+    const payload = this.#selected(fields)
+    if (payload === undefined || line.text.length * MOST_BYTES <= MAX_PAYLOAD) return payload
+    const bytes = Buffer.byteLength(JSON.stringify(payload))
+    if (bytes <= MAX_PAYLOAD) return payload
+    throw this.#error(
+      line,
+      `the payload has ${grouped(bytes)} bytes; allowed are up to ${grouped(MAX_PAYLOAD)}`,
+      'keep less of it (--payload-fields), or keep it elsewhere under the id',
+    )
+  }
+
+  /** What of a record is to be kept. */
+  #selected(fields: Record<string, unknown>): unknown {
     const { payloadFields, payloadField, idField, vectorField } = this.#options
     if (payloadFields === undefined) return fields[payloadField] ?? undefined
     const names = payloadFields.includes('*')
@@ -191,9 +205,6 @@ class RowParser {
   }
 
   #error(line: Line, problem: string, hint: string) {
-    return inputError(`${this.#source.name}, line ${line.number}: ${problem}`, hint, {
-      source: this.#source.name,
-      line: line.number,
-    })
+    return rowError(this.#source.name, 'line', line.number, problem, hint)
   }
 }

@@ -1,7 +1,7 @@
 /**
  * A source as lines of text: UTF-8 with or without a byte order mark, ended by LF or CRLF.
  */
-import { inputError } from '../errors.js'
+import { rowError } from '../errors.js'
 import type { ByteSource } from './source.js'
 
 /** A longer line is no record but a file of another kind; it would only fill the memory. */
@@ -24,9 +24,7 @@ export async function* textLines(source: ByteSource): AsyncGenerator<Line, void,
     try {
       text = decoder.decode(bytes)
     } catch {
-      throw inputError(`${source.name}, line ${number}: not valid UTF-8`, 'save the file as UTF-8', {
-        line: number,
-      })
+      throw rowError(source.name, 'line', number, 'not valid UTF-8', 'save the file as UTF-8')
     }
     if (number === 1 && text.startsWith('\ufeff')) text = text.slice(1)
     text = text.trim()
@@ -47,12 +45,12 @@ export async function* textLines(source: ByteSource): AsyncGenerator<Line, void,
     rest.push(chunk.subarray(start))
     restBytes += chunk.length - start
     if (restBytes > MAX_LINE) {
-      throw inputError(
-        `${source.name}, line ${number + 1}: longer than 256 MiB`,
+      throw rowError(
+        source.name,
+        'line',
+        number + 1,
+        'longer than 256 MiB',
         'a jsonl file has one record a line',
-        {
-          line: number + 1,
-        },
       )
     }
   }

@@ -116,9 +116,7 @@ export async function* elements(
       throw inputError(
         `${source.name} ends in row ${at} of ${rows}`,
         'the copy is incomplete: fetch or save it again',
-        {
-          row: at,
-        },
+        { source: source.name, row: at },
       )
     }
     yield type.decode(data)

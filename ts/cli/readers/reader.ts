@@ -3,7 +3,7 @@
  *
  * Readers stream. None holds more than a batch and a chunk of the file, whatever the size of the input.
  */
-import { inputError } from '../errors.js'
+import { rowError } from '../errors.js'
 import { plural } from '../format.js'
 
 /** An id as it goes to the engine. */
@@ -80,10 +80,7 @@ export class BadRows {
   /** Records one bad row, or throws when bad rows are errors. */
   add(unit: 'line' | 'row', origin: number, reason: string): void {
     if (this.#policy === 'error') {
-      throw inputError(`${this.#source}, ${unit} ${origin}: ${reason}`, this.#hint, {
-        source: this.#source,
-        [unit]: origin,
-      })
+      throw rowError(this.#source, unit, origin, reason, this.#hint)
     }
     this.count++
     if (this.named.length < NAMED) this.named.push({ where: `${unit} ${origin}`, reason })

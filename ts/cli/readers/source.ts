@@ -1,8 +1,10 @@
 /**
  * Bytes in order, from a file or from standard input, in pieces of any size.
  */
-import { createReadStream } from 'node:fs'
+import { constants, createReadStream, openSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { Socket } from 'node:net'
+import { addAbortSignal, type Readable } from 'node:stream'
 
 import { CliError, Exit } from '../errors.js'
 
@@ -77,9 +79,9 @@ export function sourceName(path: string): string {
   return path === '-' ? 'standard input' : path
 }
 
-/** Opens a file, or standard input for `-`. */
-export async function openSource(path: string): Promise<ByteSource> {
-  if (path === '-') return new ByteSource(sourceName(path), undefined, process.stdin)
+/** Opens a file, or standard input for `-`. The signal ends a read that waits. */
+export async function openSource(path: string, signal?: AbortSignal): Promise<ByteSource> {
+  if (path === '-') return new ByteSource(sourceName(path), undefined, stoppable(process.stdin, signal))
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error
     throw new CliError(Exit.notFound, 'ERR_CHASSIS_NOT_FOUND', `there is no file ${path}`, {
@@ -92,9 +94,19 @@ export async function openSource(path: string): Promise<ByteSource> {
       hint: 'name a file with vectors in it',
     })
   }
-  return new ByteSource(
-    path,
-    info.isFile() ? info.size : undefined,
-    createReadStream(path, { highWaterMark: CHUNK }),
-  )
+  // Only Linux tells a pipe that waits for its writer from one that has ended.
+  const waits = info.isFIFO() && process.platform === 'linux'
+  const stream = waits ? pipe(path) : createReadStream(path, { highWaterMark: CHUNK })
+  return new ByteSource(path, info.isFile() ? info.size : undefined, stoppable(stream, signal))
+}
+
+/** A pipe is read without blocking: the process could not end while a thread waits for a silent one. */
+function pipe(path: string): Readable {
+  return new Socket({ fd: openSync(path, constants.O_RDONLY | constants.O_NONBLOCK) })
+}
+
+function stoppable(stream: Readable, signal: AbortSignal | undefined): Readable {
+  // The next read throws it, which may not have begun.
+  stream.on('error', () => {})
+  return signal === undefined ? stream : addAbortSignal(signal, stream)
 }

@@ -4,7 +4,7 @@
  * fvecs and bvecs put the dimensions (a 32-bit integer) in front of every row; bare floats have none and need
  * `--dim`. All are little-endian.
  */
-import { CliError, Exit, inputError, usageError } from '../errors.js'
+import { type CliError, inputError, rowError, usageError } from '../errors.js'
 import type { IdFile } from './ids.js'
 import { batchRows, type Reader, type RowBatch } from './reader.js'
 import type { ByteSource } from './source.js'
@@ -63,10 +63,12 @@ function headDimensions(source: ByteSource, head: Buffer, format: string): numbe
   if (head.length === 0) return undefined
   const dimensions = head.length === 4 ? head.readInt32LE(0) : 0
   if (dimensions < 1 || dimensions > MAX_DIMENSIONS) {
-    throw inputError(
-      `${source.name}, row 0: says it has ${head.length === 4 ? dimensions : 'cut off'} dimensions; ${format} allows 1 to ${MAX_DIMENSIONS}`,
+    throw rowError(
+      source.name,
+      'row',
+      0,
+      `says it has ${head.length === 4 ? dimensions : 'cut off'} dimensions; ${format} allows 1 to ${MAX_DIMENSIONS}`,
       'is this file of another format? Pass --format',
-      { row: 0 },
     )
   }
   return dimensions
@@ -87,9 +89,7 @@ async function* blocks({ source, format, dimensions }: Shape, head: Buffer): Asy
       throw inputError(
         `${source.name} ends in the middle of row ${row + rows}`,
         truncatedHint(format, dimensions),
-        {
-          row: row + rows,
-        },
+        { source: source.name, row: row + rows },
       )
     }
     yield decode(data, { source, format, dimensions }, row, stride)
@@ -125,10 +125,11 @@ function decode(
 }
 
 function unequal(source: ByteSource, row: number, said: number, dimensions: number): CliError {
-  return new CliError(
-    Exit.input,
-    'ERR_CHASSIS_BAD_INPUT',
-    `${source.name}, row ${row}: has ${said} dimensions, the rows before it ${dimensions}`,
-    { hint: 'every row of an index has the same number of dimensions', details: { row } },
+  return rowError(
+    source.name,
+    'row',
+    row,
+    `has ${said} dimensions, the rows before it ${dimensions}`,
+    'every row of an index has the same number of dimensions',
   )
 }

@@ -42,8 +42,11 @@ pub struct Prepared {
     pub base: f32,
     /// See `base`.
     pub factor: f32,
-    /// What errors of estimates are in proportion to: the squared length of the centered query over the root of the
-    /// components, in the scale of distances. Infinite where stored vectors may be of any other length.
+    /// The length of the centered query.
+    pub length: f32,
+    /// What errors of estimates are in proportion to, for stored vectors that are 1 long when centered: `length` over the
+    /// root of the components, in the scale of distances. Infinite for inner products, whose records do not say how long
+    /// theirs are.
     pub unit: f32,
     /// The distance of the query to itself, where there is such a thing.
     pub zero: Option<f32>,
@@ -69,8 +72,9 @@ impl Codec {
             Geometry::Inner => (-along, share, None),
         };
         let components = if four { self.header.components } else { self.header.dimensions };
+        out.length = energy.sqrt();
         out.unit = match out.zero {
-            Some(_) => out.factor * energy / (components.max(1) as f32).sqrt(),
+            Some(_) => out.factor * out.length / (components.max(1) as f32).sqrt(),
             None => f32::INFINITY,
         };
         if four {

@@ -57,7 +57,8 @@ impl<S: Space, L: LinkWriter> Job for Fill<'_, S, L> {
         let mut list = Vec::with_capacity(self.params.m0);
         read(self.lists.base(node), node, self.count, &mut list);
         score_list(&point, node, &list, &mut scratch.candidates);
-        let parent = parent_of(self.lists, node);
+        // A damaged one goes no further.
+        let parent = parent_of(self.lists, node).filter(|parent| *parent < self.count && *parent != node);
         let rest = scratch.candidates.iter().map(|n| n.node).filter(|other| parent != Some(*other));
         list.clear();
         list.extend(parent.into_iter().chain(rest));
@@ -78,7 +79,8 @@ impl<S: Space, L: LinkWriter> Job for Fill<'_, S, L> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Build, Plane};
-    use super::super::{Params, batch_limit};
+    use super::super::tree::parent_of;
+    use super::super::{NodeId, Params, batch_limit};
 
     #[test]
     fn lists_are_full_and_the_links_from_before_come_first_in_order() {
@@ -96,5 +98,38 @@ mod tests {
         }
         assert!(full > 1_000, "{full} of 1500 lists are full");
         assert_eq!(after.problems(), []);
+    }
+
+    #[test]
+    fn links_that_a_refine_selected_come_before_fillers_that_are_nearer() {
+        const COUNT: u32 = 900;
+        let params = Params { m: 8, m0: 16, ef_construction: 40 };
+        for alpha in [1.0, 1.1] {
+            let space = || Plane::random(COUNT as usize, 7);
+            let refined = || Build::new(space(), params).insert(batch_limit, 1).refine(alpha, 24, 1);
+            let (before, after) = (refined(), refined().fill(1));
+            let mut nearer = 0;
+            for node in 0..COUNT {
+                let (old, new) = (before.lists.list(0, node), after.lists.list(0, node));
+                let around: Vec<NodeId> = after.space.sorted_around(node).iter().map(|n| n.node).collect();
+                let in_order = |list: &[NodeId]| -> Vec<NodeId> {
+                    around.iter().copied().filter(|n| list.contains(n)).collect()
+                };
+                let parent = parent_of(&before.lists, node);
+                let mut expected = in_order(&old);
+                expected.retain(|other| parent != Some(*other));
+                expected.splice(0..0, parent);
+                let (links, fillers) = new.split_at(old.len());
+                assert_eq!(links, expected, "node {node}, alpha {alpha}");
+                assert_eq!(fillers, in_order(fillers), "fillers of node {node}, alpha {alpha}");
+                let place = |other: Option<&NodeId>| around.iter().position(|n| Some(n) == other);
+                nearer += u32::from(!fillers.is_empty() && place(fillers.first()) < place(links.last()));
+            }
+            assert!(
+                nearer > COUNT / 2,
+                "alpha {alpha}: {nearer} of {COUNT} begin with a filler nearer than a link"
+            );
+            assert_eq!(after.problems(), []);
+        }
     }
 }

@@ -48,7 +48,8 @@ pub(super) struct Queue {
     bound: f32,
     /// `last` when the range was last found to be as good as it gets.
     fitted: usize,
-    /// The smallest distances, ascending, as many as [`Queue::watch`] asked for.
+    /// The smallest distances, as many as [`Queue::watch`] asked for: a heap, the largest in front. In order
+    /// they took 96 % of the time of a search for 39,000 results.
     best: Vec<f32>,
 }
 
@@ -93,15 +94,25 @@ impl Queue {
         (((distance - self.low) * self.scale) as usize).min(BUCKETS - 1)
     }
 
-    /// Keeps the smallest distances in order, when asked to.
+    /// Keeps the smallest distances, when asked to.
     #[inline(always)]
     fn note(&mut self, distance: f32) {
-        let Some(last) = self.best.last_mut().filter(|last| distance < **last) else { return };
-        *last = distance;
-        let mut at = self.best.len() - 1;
-        while at > 0 && self.best[at - 1] > distance {
-            self.best.swap(at - 1, at);
-            at -= 1;
+        let best = &mut self.best[..];
+        if best.first().is_none_or(|largest| distance >= *largest) {
+            return;
+        }
+        let mut at = 0;
+        loop {
+            let mut child = 2 * at + 1;
+            if child + 1 < best.len() && best[child] < best[child + 1] {
+                child += 1;
+            }
+            if child >= best.len() || best[child] <= distance {
+                best[at] = distance;
+                return;
+            }
+            best[at] = best[child];
+            at = child;
         }
     }
 
@@ -279,7 +290,8 @@ impl Pool for Queue {
 
     #[inline(always)]
     fn kth(&self, k: usize) -> f32 {
-        self.best.get(k - 1).copied().unwrap_or(f32::INFINITY)
+        debug_assert_eq!(k, self.best.len(), "as many as are watched");
+        self.best.first().copied().unwrap_or(f32::INFINITY)
     }
 
     fn nearest(&self, wanted: usize, out: &mut Vec<Neighbor>) {

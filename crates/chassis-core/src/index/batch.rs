@@ -1,12 +1,12 @@
 //! Many queries in one call: groups of them handed out to threads, each group answered as single searches would.
 
-use std::num::NonZero;
+use std::sync::atomic::AtomicBool;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Neighbor, NodeId};
-use crate::index::options::SearchOptions;
+use crate::index::options::{SearchBatchOptions, SearchOptions};
 use crate::index::scan::ManyScan;
-use crate::index::share::share;
+use crate::index::share::{proceed, share};
 use crate::index::{Hits, Inner};
 use crate::kernels::{self, TILE_QUERIES};
 use crate::storage::View;
@@ -23,13 +23,16 @@ const PIECES: usize = 4;
 /// Fewest rows of a piece: each begins with an empty list, and measures until it has filled it.
 const FEWEST_ROWS: usize = 4096;
 
+/// What can be cancelled here.
+const WORK: &str = "the batch of searches";
+
 impl Inner {
     /// See [`crate::VectorIndex::search_batch`]. All queries see one state.
     pub(crate) fn search_batch(
         &self,
         queries: &[f32],
         options: &SearchOptions,
-        threads: Option<NonZero<usize>>,
+        batch: &SearchBatchOptions<'_>,
     ) -> Result<Vec<Hits>> {
         let dimensions = self.header.dimensions as usize;
         if !queries.len().is_multiple_of(dimensions) {
@@ -40,18 +43,19 @@ impl Inner {
         }
         let aim = options.aim()?;
         queries.chunks(dimensions).try_for_each(|query| self.check_query(query))?;
-        let threads = threads.map_or_else(super::default_threads, NonZero::get);
+        let threads = batch.threads.unwrap_or_else(super::default_threads).max(1);
         let view = self.store.view();
         if queries.is_empty() || options.k == 0 || view.live_count() == 0 {
             return Ok(vec![Hits::default(); queries.len() / dimensions]);
         }
         if self.is_scan(&view, options) {
-            return self.scan_batch(&view, queries, options, threads);
+            return self.scan_batch(&view, queries, options, threads, batch.cancel);
         }
         let groups: Vec<&[f32]> = queries.chunks(WALKS * dimensions).collect();
         let walk = |group: usize| {
             let mut all = Vec::with_capacity(WALKS);
             for query in groups[group].chunks(dimensions) {
+                proceed(batch.cancel, WORK)?;
                 let mut hits = Hits::default();
                 self.search_view(&view, query, options, aim, &mut hits)?;
                 all.push(hits);
@@ -68,16 +72,18 @@ impl Inner {
         queries: &[f32],
         options: &SearchOptions,
         threads: usize,
+        cancel: Option<&AtomicBool>,
     ) -> Result<Vec<Hits>> {
-        let radius = options.radius.map_or(f32::INFINITY, |radius| self.metric.begin(radius));
-        let found = self.scan_nodes(view, queries, options.k, threads)?;
+        let found = self.scan_nodes(view, queries, options.k, threads, cancel)?;
         let groups: Vec<&[Vec<Neighbor>]> = found.chunks(WALKS).collect();
         let answer = |group: usize| {
             let mut all = Vec::with_capacity(WALKS);
             for found in groups[group] {
-                let mut near: Vec<Neighbor> =
-                    found.iter().filter(|n| n.distance <= radius).copied().collect();
+                let mut near = found.clone();
                 near.iter_mut().for_each(|n| n.distance = self.metric.finish(n.distance));
+                if let Some(radius) = options.radius {
+                    near.retain(|n| n.distance <= radius);
+                }
                 let mut hits = Hits::default();
                 self.fill(view, &near, &mut hits)?;
                 all.push(hits);
@@ -94,6 +100,7 @@ impl Inner {
         queries: &[f32],
         k: usize,
         threads: usize,
+        cancel: Option<&AtomicBool>,
     ) -> Result<Vec<Vec<Neighbor>>> {
         let dimensions = self.header.dimensions as usize;
         let count = view.node_count();
@@ -102,6 +109,7 @@ impl Inner {
         let parts = row_parts(count as usize, tiles.len(), threads);
         let bound = |part: usize| (count as u64 * part as u64 / parts as u64) as NodeId;
         let found = share(tiles.len() * parts, threads, |piece| {
+            proceed(cancel, WORK)?;
             let (tile, part) = (piece / parts, piece % parts);
             let nodes = bound(part)..bound(part + 1);
             kernels::dispatch(ManyScan {

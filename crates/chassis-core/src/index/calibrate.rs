@@ -90,12 +90,13 @@ impl Inner {
     pub(crate) fn renew_calibration(&self, txn: &mut Txn<'_>, threads: usize) -> Result<()> {
         let view = txn.view().clone();
         let count = view.node_count();
-        let current = plan::table(&view)?.map(|table| table.nodes);
+        let coded = Coded::of(&view, self.metric, count)?;
+        let generation = coded.map_or(0, |coded| coded.generation());
+        // A table of other codes is of no use.
+        let current = plan::table(&view)?.filter(|table| table.is_for(generation)).map(|table| table.nodes);
         if view.live_count() < self.codes_from as u64 || current.is_some_and(|nodes| count / 2 < nodes) {
             return Ok(());
         }
-        let coded = Coded::of(&view, self.metric, count)?;
-        let generation = coded.map_or(0, |coded| coded.generation());
         let has_second = coded.is_some_and(|coded| coded.has_second());
         let mut rows = Vec::new();
         // Fewer rows than a few times `k` have no `k` neighbors worth the name.
@@ -141,7 +142,7 @@ impl Inner {
                 }
             }
         }
-        let found = self.scan_nodes(view, &queries, k + 1, threads)?;
+        let found = self.scan_nodes(view, &queries, k + 1, threads, None)?;
         let truth = chosen.iter().zip(found).map(|(node, found)| {
             let others = found.iter().filter(|other| other.node != *node);
             others.take(k).map(|other| self.metric.finish(other.distance)).collect()

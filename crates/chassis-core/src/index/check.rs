@@ -75,7 +75,7 @@ impl Inner {
     /// Checks the committed state of a reader, or the current state of a writer, whose other threads wait.
     pub(crate) fn check(&self, level: CheckLevel) -> Result<CheckReport> {
         // Half a change would read as damage. Where there is no transaction to be had, nothing changes anyway.
-        let _quiet = match self.store.txn() {
+        let _quiet = match self.store.any_txn() {
             Err(e) if e.kind() == ErrorKind::Superseded => return Err(e),
             txn => txn.ok(),
         };

@@ -10,18 +10,21 @@
 //! find afterwards that their store is retired. [`VectorIndex::on_newest`] then starts them over on the new one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::NodeId;
 use crate::index::encode::Budget;
 use crate::index::insert::{self, Linking};
 use crate::index::options::IdType;
+use crate::index::share::proceed;
 use crate::index::{Id, Inner, VectorIndex, default_threads, nodes};
 use crate::storage::{Kind, Published, Txn, VerifiedRows, View};
 
 /// Bytes of vectors and payloads from one commit of the new file to the next.
 const PORTION: usize = 64 << 20;
+/// What can be cancelled here.
+const WORK: &str = "the compaction";
 
 /// Options of [`VectorIndex::compact`].
 #[derive(Default, Clone, Copy)]
@@ -122,11 +125,6 @@ impl VectorIndex {
             }
         }
     }
-
-    /// Runs a write.
-    pub(super) fn write<T>(&self, work: impl Fn(&Inner) -> Result<T>) -> Result<T> {
-        self.on_newest(|inner| inner.write(&work))
-    }
 }
 
 impl Inner {
@@ -134,7 +132,7 @@ impl Inner {
     fn compact(&self, options: &CompactOptions<'_>, exchange: impl FnOnce(Inner)) -> Result<CompactReport> {
         let mut txn = self.store.txn()?;
         // Codes and recall would only be fitted to be fitted again.
-        self.write(|_| txn.commit())?;
+        txn.change(|txn| txn.commit())?;
         let view = txn.view().clone();
         let bytes_before = self.store.stats()?.file_bytes;
         let (store, place) = self.store.successor(&txn).map_err(untouched)?;
@@ -162,7 +160,7 @@ impl Inner {
         let txn = &mut self.store.txn()?;
         let order = in_order(old, self.id_type)?;
         self.copy(txn, old, &order, options.cancel)?;
-        let go_on = || stop(options.cancel).is_ok();
+        let go_on = || proceed(options.cancel, WORK).is_ok();
         self.encode_stored(txn, order.len(), Budget { may_fit: true, threads, go_on: &go_on })?;
         // From here on vectors and codes are read from the map.
         txn.commit()?;
@@ -183,7 +181,7 @@ impl Inner {
         txn.publish(Published { next_id: old.published().next_id.max(now.next_id), ..now });
         txn.set_user_version(old.user_version());
         self.renew_calibration(txn, threads)?;
-        stop(options.cancel)?;
+        proceed(options.cancel, WORK)?;
         txn.commit().map(drop)
     }
 
@@ -214,11 +212,11 @@ impl Inner {
             bytes += row.len() + payload.map_or(0, |payload| payload.len());
             if bytes >= portion {
                 bytes = 0;
-                stop(cancel)?;
+                proceed(cancel, WORK)?;
                 txn.commit()?;
             }
         }
-        stop(cancel)
+        proceed(cancel, WORK)
     }
 }
 
@@ -256,15 +254,6 @@ fn in_order(view: &View, id_type: IdType) -> Result<Vec<(Id, NodeId)>> {
 fn verified(view: &View, kind: Kind) -> Result<VerifiedRows<'_>> {
     let rows = view.rows(kind).ok_or_else(|| Error::corrupt(format!("no {kind:?} object")))?;
     Ok(VerifiedRows::new(rows))
-}
-
-fn stop(cancel: Option<&AtomicBool>) -> Result<()> {
-    match cancel {
-        Some(flag) if flag.load(Ordering::Relaxed) => {
-            Err(Error::new(ErrorKind::Cancelled, "the compaction was cancelled"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What failed before the new file took its place is no concern of the handle: a barrier that failed was the new

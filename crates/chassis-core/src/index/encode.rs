@@ -79,12 +79,16 @@ impl Inner {
         };
         if due && budget.may_fit {
             let before = txn.derived();
-            let fitted = self.fit(txn, &source, first, budget);
-            // A model without its records is of no use, and the old records are of none without theirs.
-            if fitted.is_err() {
-                txn.put_back(before);
+            match self.fit(txn, &source, first, budget) {
+                Ok(true) => return Ok(true),
+                // No model fits these rows, and nothing was changed: the one there is goes on.
+                Ok(false) => {}
+                // A model without its records is of no use, and the old records are of none without theirs.
+                Err(error) => {
+                    txn.put_back(before);
+                    return Err(error);
+                }
             }
-            return fitted;
         }
         let Some(codec) = current else { return Ok(false) };
         self.encode_rows(txn, codec, &source, count, budget).map(|()| true)

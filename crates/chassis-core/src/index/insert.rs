@@ -44,7 +44,15 @@ impl Inner {
     pub(crate) fn insert(&self, vectors: &[f32], options: &BatchOptions<'_>) -> Result<Vec<Id>> {
         let dimensions = self.header.dimensions as usize;
         let batch = self.check_batch(vectors, dimensions, options)?;
-        let mut txn = self.store.txn()?;
+        self.store.txn()?.change(|txn| self.insert_batch(txn, &batch, options))
+    }
+
+    fn insert_batch(
+        &self,
+        txn: &mut Txn<'_>,
+        batch: &Batch<'_>,
+        options: &BatchOptions<'_>,
+    ) -> Result<Vec<Id>> {
         let view = txn.view().clone();
         if view.node_count() as u64 + batch.rows as u64 > MAX_NODES {
             return Err(Error::new(
@@ -52,17 +60,17 @@ impl Inner {
                 format!("an index holds at most {MAX_NODES} records"),
             ));
         }
-        let ids = assign_ids(&view, &batch, self.id_type)?;
+        let ids = assign_ids(&view, batch, self.id_type)?;
         if batch.rows == 0 {
             return Ok(ids);
         }
         let first = view.node_count();
-        if let Err(error) = self.link_all(&mut txn, &batch, &ids, options) {
+        if let Err(error) = self.link_all(txn, batch, &ids, options) {
             // Whatever becomes of that, this is why the call failed.
-            drop(self.forget_unadded(&mut txn));
+            drop(self.forget_unadded(txn));
             return Err(error);
         }
-        make_live(&mut txn, first, ids.iter())?;
+        make_live(txn, first, ids.iter())?;
         Ok(ids)
     }
 
@@ -466,20 +474,23 @@ impl Inner {
     /// Deletes what is there; ids that are not are passed over.
     pub(crate) fn delete(&self, ids: &[Id]) -> Result<usize> {
         ids.iter().try_for_each(|id| ids::validate(id, self.id_type))?;
-        let mut txn = self.store.txn()?;
-        let mut deleted = 0;
-        for id in ids {
-            let Some(node) = ids::find(txn.view(), id)? else { continue };
-            txn.change_ids(|txn| tree::remove(txn, ids::key(id), node))?;
-            let (page, word, mask) = nodes::live_place(node);
-            let live = txn.edit(Kind::Live, page)?;
-            live.set(word, live.word(word) & !mask);
-            deleted += 1;
-            let now = txn.view().published();
-            txn.publish(Published { live_count: now.live_count.saturating_sub(1), ..now });
-        }
-        Ok(deleted)
+        self.store.txn()?.change(|txn| delete(txn, ids))
     }
+}
+
+fn delete(txn: &mut Txn<'_>, ids: &[Id]) -> Result<usize> {
+    let mut deleted = 0;
+    for id in ids {
+        let Some(node) = crate::index::ids::find(txn.view(), id)? else { continue };
+        txn.change_ids(|txn| tree::remove(txn, ids::key(id), node))?;
+        let (page, word, mask) = nodes::live_place(node);
+        let live = txn.edit(Kind::Live, page)?;
+        live.set(word, live.word(word) & !mask);
+        deleted += 1;
+        let now = txn.view().published();
+        txn.publish(Published { live_count: now.live_count.saturating_sub(1), ..now });
+    }
+    Ok(deleted)
 }
 
 /// The neighbor lists as the writer sees them.

@@ -48,9 +48,7 @@ mod stages;
 mod stats;
 mod warm;
 
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -64,7 +62,7 @@ pub use ids::Id;
 pub use options::{
     BatchOptions, DEFAULT_EF_CONSTRUCTION, DEFAULT_EF_SEARCH, DEFAULT_K, DEFAULT_M, EXACT_BELOW, IdType,
     MAX_DIMENSIONS, MAX_EF, MAX_MODEL, MAX_PAYLOAD, MAX_STRING_ID, Metric, Mode, OpenOptions, Quantization,
-    SHORT_LISTS_FROM, SearchOptions, similarity,
+    SHORT_LISTS_FROM, SearchBatchOptions, SearchOptions, similarity,
 };
 pub use search::Hits;
 pub use stats::{CodeStats, RecallStats, Stats, StatsOptions};
@@ -117,7 +115,6 @@ pub(crate) struct Inner {
     params: graph::Params,
     scratch: pool::Pool<search::Scratch>,
     walks: pool::Pool<Vec<graph::BuildScratch>>,
-    broken: AtomicBool,
     drift: drift::DriftMemo,
     /// Rows from which there are codes.
     codes_from: usize,
@@ -242,14 +239,14 @@ impl VectorIndex {
             threads: Some(1),
             ..Default::default()
         };
-        let ids = self.write(|inner| inner.insert(vector, &options))?;
+        let ids = self.on_newest(|inner| inner.insert(vector, &options))?;
         ids.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Internal, "an insert returned no id"))
     }
 
     /// Adds rows that lie back to back; all of them or none. Linked on `threads` cores, with the same result for
     /// any number of them.
     pub fn add_batch(&self, vectors: &[f32], options: &BatchOptions<'_>) -> Result<Vec<Id>> {
-        self.write(|inner| inner.insert(vectors, options))
+        self.on_newest(|inner| inner.insert(vectors, options))
     }
 
     /// Whether a live record has this id.
@@ -269,7 +266,7 @@ impl VectorIndex {
     /// Deletes records and says how many there were. They become tombstones: gone from results at once, their
     /// space is given back by [`compact`](VectorIndex::compact).
     pub fn delete(&self, ids: &[Id]) -> Result<usize> {
-        self.write(|inner| inner.delete(ids))
+        self.on_newest(|inner| inner.delete(ids))
     }
 
     /// The nearest records, nearest first. Never waits for a writer.
@@ -285,8 +282,8 @@ impl VectorIndex {
     }
 
     /// Searches many queries that lie back to back, on `threads` cores (default all), the calling thread among
-    /// them. The answers are those of [`search`](VectorIndex::search), for any number of threads, of one state of
-    /// the index; a query that fails, fails the call. Exact searches of a batch share each pass over the vectors
+    /// them. The answers are those of [`search`](VectorIndex::search), for any number of threads, of one commit and what
+    /// this handle has added and deleted since; a query that fails, fails the call. Exact searches of a batch share each pass over the vectors
     /// and are several times as fast as one by one.
     pub fn search_batch(
         &self,
@@ -294,29 +291,46 @@ impl VectorIndex {
         options: &SearchOptions,
         threads: Option<usize>,
     ) -> Result<Vec<Hits>> {
-        let threads = threads.map(|threads| NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN));
-        self.inner()?.search_batch(queries, options, threads)
+        self.search_batch_with(queries, options, &SearchBatchOptions { threads, cancel: None })
+    }
+
+    /// [`search_batch`](VectorIndex::search_batch) that can be stopped.
+    ///
+    /// # Errors
+    /// As [`search`](VectorIndex::search); `Cancelled` when it was stopped.
+    pub fn search_batch_with(
+        &self,
+        queries: &[f32],
+        options: &SearchOptions,
+        batch: &SearchBatchOptions<'_>,
+    ) -> Result<Vec<Hits>> {
+        self.inner()?.search_batch(queries, options, batch)
     }
 
     /// Makes everything added so far durable and returns the commit's number. After it returns, no crash and no
     /// power cut loses it. Without changes it returns the last number and touches nothing.
     ///
-    /// The first commit with 2,048 records, and each that finds their number doubled, also measures what a recall costs
-    /// in this index, on all cores: 1 to 5 processor seconds on 60,000 to 340,000 vectors. A commit may also fit codes.
+    /// Some commits also make what searches use:
+    ///
+    /// - codes, where [`Quantization`] makes any: at 2,048 records and at most once more, at eight times as many as they
+    ///   were fitted on. Up to a second for the model, on one core, and the codes of all records are written anew, on
+    ///   all cores;
+    /// - the recall table, at 2,048 records and each time their number has doubled: 0.6 to 2.4 processor seconds on
+    ///   59,000 to 340,000 vectors, on all cores.
+    ///
     /// Neither can be cancelled; a batch that fits codes can ([`BatchOptions::cancel`]), and leaves the commit none to fit.
     ///
     /// # Errors
     /// `DiskFull` leaves the transaction as it was; `Poisoned` and `CommitIndeterminate` end the writer: reopen.
     pub fn commit(&self) -> Result<u64> {
-        self.write(Inner::commit)
+        self.on_newest(|inner| inner.commit())
     }
 
     /// Forgets everything since the last commit.
     pub fn rollback(&self) -> Result<()> {
         self.on_newest(|inner| {
-            inner.store.txn()?.rollback()?;
+            inner.store.any_txn()?.rollback()?;
             inner.drift.forget();
-            inner.broken.store(false, Ordering::Release);
             Ok(())
         })
     }
@@ -328,7 +342,7 @@ impl VectorIndex {
 
     /// Sets the caller's own number; durable with the next commit.
     pub fn set_user_version(&self, version: u64) -> Result<()> {
-        self.write(|inner| {
+        self.on_newest(|inner| {
             inner.store.txn()?.set_user_version(version);
             Ok(())
         })
@@ -422,40 +436,21 @@ impl Inner {
             params,
             scratch: pool::Pool::new(),
             walks: pool::Pool::new(),
-            broken: AtomicBool::new(false),
             drift: drift::DriftMemo::default(),
         })
     }
 
     /// Commits, and before that makes the codes that are due.
     fn commit(&self) -> Result<u64> {
-        let mut txn = self.store.txn()?;
-        if txn.is_changed() {
-            let budget = encode::Budget { may_fit: true, threads: default_threads(), go_on: &|| true };
-            self.encode(&mut txn, &[], budget)?;
-            self.renew_entries(&mut txn, false)?;
-            self.renew_calibration(&mut txn, default_threads())?;
-        }
-        txn.commit()
-    }
-
-    /// Runs a write. One that fails half-way through its own bookkeeping leaves a transaction that can only be
-    /// rolled back; everything a caller can get wrong is refused before that point.
-    fn write<T>(&self, work: impl FnOnce(&Inner) -> Result<T>) -> Result<T> {
-        if self.broken.load(Ordering::Acquire) {
-            return Err(Error::new(
-                ErrorKind::Poisoned,
-                "an earlier write failed half-way; call rollback() to return to the last commit",
-            ));
-        }
-        let panicked = BrokenByPanic(&self.broken);
-        let outcome = work(self);
-        drop(panicked);
-        if let Err(error) = &outcome {
-            let half_way = matches!(error.kind(), ErrorKind::Io | ErrorKind::Corrupt | ErrorKind::Internal);
-            self.broken.fetch_or(half_way, Ordering::AcqRel);
-        }
-        outcome
+        self.store.txn()?.change(|txn| {
+            if txn.is_changed() {
+                let budget = encode::Budget { may_fit: true, threads: default_threads(), go_on: &|| true };
+                self.encode(txn, &[], budget)?;
+                self.renew_entries(txn, false)?;
+                self.renew_calibration(txn, default_threads())?;
+            }
+            txn.commit()
+        })
     }
 
     /// Refuses options that contradict the file.
@@ -470,15 +465,6 @@ impl Inner {
         differs("efConstruction", options.ef_construction, h.ef_construction as usize)?;
         differs("quantization", options.quantization.map(Quantization::name), quantization.name())?;
         differs("model", options.model.as_deref(), h.model.as_str())
-    }
-}
-
-/// Marks the transaction as half-way when the work that holds it unwinds.
-struct BrokenByPanic<'a>(&'a AtomicBool);
-
-impl Drop for BrokenByPanic<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_or(std::thread::panicking(), Ordering::AcqRel);
     }
 }
 
@@ -539,4 +525,42 @@ fn header_for(options: &OpenOptions) -> Result<Header> {
         model: options.model.clone().unwrap_or_default(),
         ..Header::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A commit that waits for a change which fails half-way must not make half of it durable.
+    #[test]
+    fn who_waited_for_a_write_that_failed_half_way_is_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let options = OpenOptions { dimensions: Some(1), ..Default::default() };
+        let index = VectorIndex::open(dir.path().join("index"), &options).expect("a new index");
+        index.add(&[1.0]).expect("a row");
+        index.commit().expect("a commit");
+        for panics in [false, true] {
+            let inner = index.inner().expect("an open index");
+            let mut txn = inner.store.txn().expect("a transaction");
+            let waiting = std::thread::spawn({
+                let index = index.clone();
+                move || index.commit()
+            });
+            let fail = std::panic::AssertUnwindSafe(|| {
+                txn.change(|txn| -> Result<()> {
+                    txn.set_user_version(7);
+                    assert!(!panics, "a deliberate panic");
+                    Err(Error::new(ErrorKind::Io, "half-way"))
+                })
+            });
+            assert!(std::panic::catch_unwind(fail).is_err() == panics);
+            drop(txn);
+            let refused = waiting.join().expect("no panic").expect_err("half of a change is there");
+            assert_eq!(refused.kind(), ErrorKind::Poisoned);
+            assert_eq!(index.add(&[2.0]).expect_err("still there").kind(), ErrorKind::Poisoned);
+            assert_eq!(index.check(CheckLevel::Full).expect("looking is allowed").problems, []);
+            index.rollback().expect("a rollback");
+            assert_eq!((index.user_version().expect("a number"), index.commit().expect("a commit")), (0, 1));
+        }
+    }
 }

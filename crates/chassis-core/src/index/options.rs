@@ -186,6 +186,16 @@ impl Default for SearchOptions {
     }
 }
 
+/// Options of a batch of searches, beside those of each.
+#[derive(Default, Clone, Copy)]
+pub struct SearchBatchOptions<'a> {
+    /// Threads to use, the calling one among them; default: all cores. The answers do not depend on it.
+    pub threads: Option<usize>,
+    /// Set to true from anywhere to stop; the call then fails with [`ErrorKind::Cancelled`]. It is looked at before each
+    /// query, and in exact searches before each part of the vectors that some queries are compared with.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
 impl SearchOptions {
     /// The `k` nearest, with the default effort.
     pub fn k(k: usize) -> Self {

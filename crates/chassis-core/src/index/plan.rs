@@ -93,6 +93,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// Whether it was fitted for codes of this generation.
+    pub(crate) fn is_for(&self, generation: u16) -> bool {
+        self.rows.iter().all(|row| row.code_generation == generation)
+    }
+
     /// The highest recall promised for so many results by walks over codes of a generation, in thousandths.
     pub(crate) fn highest(&self, generation: u16, class: u32) -> Option<u16> {
         let rows = self.rows.iter().filter(|row| row.code_generation == generation && row.k_class == class);

@@ -205,7 +205,6 @@ impl WithLanes for Job<'_> {
         let failed = Unread::default();
         let point = VectorPoint::new(lanes, self.metric, rows, self.query, &failed);
         self.scratch.found.clear();
-        let radius = self.options.radius.map_or(f32::INFINITY, |radius| self.metric.begin(radius));
         if self.exact {
             scan(self.view, &point, 0..self.view.node_count(), self.options.k, &mut self.scratch.found)?;
         } else {
@@ -214,13 +213,20 @@ impl WithLanes for Job<'_> {
         failed.outcome()?;
         let found = &mut self.scratch.found;
         found.sort_unstable();
-        found.retain(|n| n.distance <= radius);
         found.iter_mut().for_each(|n| n.distance = self.metric.finish(n.distance));
+        if let Some(radius) = self.options.radius {
+            found.retain(|n| n.distance <= radius);
+        }
         Ok(())
     }
 }
 
 impl Job<'_> {
+    /// Whether a scan is no dearer than such a walk.
+    fn is_wide(plan: &Plan, count: NodeId) -> bool {
+        plan.ef >= count as usize / 4
+    }
+
     /// Walks with a growing pool until `k` live results are found, or everything reachable has been seen.
     #[inline(always)]
     fn walk<L: Lanes>(&mut self, lanes: L, point: &VectorPoint<'_, L>, failed: &Unread) -> Result<()> {
@@ -243,6 +249,9 @@ impl Job<'_> {
         if let Some(coded) = &coded {
             coded.prepare(self.query, stages);
         }
+        if Self::is_wide(&plan, count) && skip.is_none() && point.stays() {
+            return scan(view, point, 0..count, k, found);
+        }
         loop {
             match &coded {
                 Some(coded) => coded.run(plan, walk, stages, found)?,
@@ -253,7 +262,7 @@ impl Job<'_> {
             }
             // Tombstones took the places: look wider, and scan once a scan is no dearer.
             plan = Plan::of(k, plan.ef.saturating_mul(4), has_second);
-            if plan.ef >= count as usize / 4 {
+            if Self::is_wide(&plan, count) {
                 found.clear();
                 return scan(view, point, 0..count, k, found);
             }

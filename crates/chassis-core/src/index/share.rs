@@ -4,6 +4,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// Fails once somebody has set the flag.
+pub(crate) fn proceed(cancel: Option<&AtomicBool>, what: &str) -> Result<()> {
+    match cancel {
+        Some(flag) if flag.load(Ordering::Relaxed) => {
+            Err(Error::new(ErrorKind::Cancelled, format!("{what} was cancelled")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Does pieces of work, numbered from 0, on up to `threads` threads of which the caller's is one. The outcomes come
 /// in order; of several errors the one with the lowest number counts, whatever the threads did.
 pub(crate) fn share<T: Send>(

@@ -73,17 +73,10 @@ impl Metric {
     pub(crate) fn finish(self, distance: f32) -> f32 {
         match self {
             Metric::L2 => distance.max(0.0).sqrt(),
-            Metric::Ip => distance,
+            // Not -0.
+            Metric::Ip => distance + 0.0,
             // Rounding may leave a cosine of equal directions just past 1.
             Metric::Cosine => distance.clamp(0.0, 2.0),
-        }
-    }
-
-    /// The internal distance for one users state.
-    pub(crate) fn begin(self, distance: f32) -> f32 {
-        match self {
-            Metric::L2 => distance.max(0.0) * distance,
-            Metric::Ip | Metric::Cosine => distance,
         }
     }
 }

@@ -17,10 +17,9 @@ use crate::index::space::{ListsView, Unread, VectorPoint, ask};
 use crate::kernels::{LINE, Lanes};
 use crate::storage::{Rows, View};
 
-/// An estimate farther than the `k`-th distance by more than this rules a vector out, in units of the squared length
-/// of the centered query over the root of the number of components. Rounding to 4 bits is off by 0.11 of these units
-/// (one standard deviation, for a vector as long as the query), to 8 bits by 0.009 to 0.02: the margins are three
-/// deviations and more.
+/// An estimate farther than the `k`-th distance by more than this rules a vector out, in units of the product of the lengths
+/// of the centered query and vector over the root of the number of components. Rounding to 4 bits is off by 0.11 of these
+/// units (one standard deviation), to 8 bits by 0.009 to 0.02: the margins are three deviations and more.
 const MARGIN_4: f32 = 0.385;
 const MARGIN_8: f32 = 0.06;
 /// Starts of a walk: the nearest of those in the entry block.
@@ -91,17 +90,18 @@ impl<L: Lanes> Stages<'_, L> {
                     Some(second) if candidates.len() > self.k => {
                         self.measure_again(second, prepared, candidates, keys);
                         *finer_lines = second.stride() / LINE;
-                        MARGIN_8
+                        MARGIN_8 * self.unit::<Eight>(second, prepared, candidates)
                     }
                     // What a projection leaves out is not in the estimate's error: no estimate rules anything out.
                     _ if self.coded.codec.projects() => f32::INFINITY,
-                    _ => MARGIN_4,
+                    _ => MARGIN_4 * self.unit::<Four>(rows, prepared, candidates),
                 };
-                *measured = self.measure_exactly(candidates, margin * prepared.unit, found);
+                *measured = self.measure_exactly(candidates, margin, found);
             }
             (None, Some(rows)) => {
                 self.walk::<Eight>(rows, prepared, plan, walk, starts, candidates)?;
-                *measured = self.measure_exactly(candidates, MARGIN_8 * prepared.unit, found);
+                let margin = MARGIN_8 * self.unit::<Eight>(rows, prepared, candidates);
+                *measured = self.measure_exactly(candidates, margin, found);
             }
             (None, None) => {}
         }
@@ -167,6 +167,22 @@ impl<L: Lanes> Stages<'_, L> {
             }
         }
         sort(candidates, keys);
+    }
+
+    /// What errors of estimates are in proportion to. A vector that must not be ruled out is about as long as the nearest
+    /// candidates are, who may be much longer than a query near the mean; it is taken to be as long as the query at least.
+    #[inline(always)]
+    fn unit<S: Stage>(&self, rows: &Rows, prepared: &Prepared, candidates: &[Neighbor]) -> f32 {
+        let (layout, reader) = (self.coded.codec.layout(S::BITS), rows.reader());
+        let nearest = &candidates[..candidates.len().min(self.k)];
+        let mut squares = 0.0;
+        for candidate in nearest {
+            let factors = reader.row(candidate.node as usize).and_then(|record| layout.factors(record));
+            // Half the square of the centered vector; see `codes`.
+            squares += factors.map_or(0.0, |factors| 2.0 * factors.bias);
+        }
+        let length = (squares / nearest.len().max(1) as f32).sqrt();
+        prepared.unit * length.max(prepared.length)
     }
 
     /// Stage 3: exact distances, in the order of the estimates, until no further one can matter. Returns how many

@@ -44,6 +44,10 @@ pub trait Vfs: Send + Sync {
     fn create_like(&self, path: &Path, _like: &Path) -> Result<Arc<dyn File>> {
         self.create_new(path)
     }
+    /// The path from the root, whatever the working folder becomes.
+    fn absolute(&self, path: &Path) -> Result<PathBuf> {
+        Ok(path.to_owned())
+    }
     /// The path of the file itself, where `path` may lead to it by links.
     fn resolve(&self, path: &Path) -> Result<PathBuf> {
         Ok(path.to_owned())

@@ -130,6 +130,11 @@ impl Vfs for OsVfs {
         Ok(Arc::new(OsFile { file }))
     }
 
+    fn absolute(&self, path: &Path) -> Result<PathBuf> {
+        checked(path)?;
+        std::path::absolute(path).map_err(|e| failed("find", path, e))
+    }
+
     fn resolve(&self, path: &Path) -> Result<PathBuf> {
         fs::canonicalize(path).map_err(|e| failed("open", path, e))
     }

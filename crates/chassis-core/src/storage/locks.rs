@@ -80,11 +80,13 @@ pub(crate) struct Pins {
     /// Where a reader's pins show to the writer; a writer sees its own without.
     file: Option<Arc<dyn File>>,
     views: Mutex<BTreeMap<u64, usize>>,
+    /// Whose they are: a child of a fork shares the open file, and must not take its parent's locks away.
+    pid: u32,
 }
 
 impl Pins {
     pub(crate) fn new(file: Option<Arc<dyn File>>) -> Arc<Pins> {
-        Arc::new(Pins { file, views: Mutex::default() })
+        Arc::new(Pins { file, views: Mutex::default(), pid: std::process::id() })
     }
 
     /// Keeps a commit's blocks from being used again until the pin is dropped.
@@ -121,7 +123,9 @@ impl Drop for Pin {
         *count -= 1;
         if *count == 0 {
             views.remove(&self.txn);
-            if let Some(file) = &self.pins.file {
+            if let Some(file) = &self.pins.file
+                && std::process::id() == self.pins.pid
+            {
                 // Closing the file gives the lock back as well; an error here can only delay that.
                 let _ = file.unlock(pin_byte(self.txn), 1);
             }

@@ -270,14 +270,16 @@ impl PtrTable {
 
     /// The same pointers with room for `capacity` units, for a transaction that outgrew its table.
     pub(crate) fn grown(&self, capacity: usize) -> PtrTable {
-        let keep = self.keep.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let keep = || self.keep.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.copy(capacity, keep, |i| self.slots.get(i).map(|slot| slot.load(Ordering::Acquire)))
     }
 
     /// The pointers into the map only: what a commit or a rollback leaves. Private units start untouched.
     pub(crate) fn mapped_only(&self, capacity: usize) -> PtrTable {
-        let maps = self.keep.lock().unwrap_or_else(PoisonError::into_inner).maps.clone();
-        let keep = Keep { maps, ..Keep::default() };
+        let keep = || {
+            let maps = self.keep.lock().unwrap_or_else(PoisonError::into_inner).maps.clone();
+            Keep { maps, ..Keep::default() }
+        };
         let table = self.copy(capacity, keep, |i| {
             let slot = self.slots.get(i)?;
             (!self.is_private(i)).then(|| slot.load(Ordering::Acquire))
@@ -293,12 +295,19 @@ impl PtrTable {
         }
     }
 
-    fn copy(&self, capacity: usize, keep: Keep, pointer: impl Fn(usize) -> Option<*mut u8>) -> PtrTable {
+    /// Pointers first, then what they point into: a search that maps a unit meanwhile keeps the map before it stores the
+    /// pointer.
+    fn copy(
+        &self,
+        capacity: usize,
+        keep: impl FnOnce() -> Keep,
+        pointer: impl Fn(usize) -> Option<*mut u8>,
+    ) -> PtrTable {
         let capacity = capacity.max(self.slots.len());
         let slots =
             (0..capacity).map(|i| AtomicPtr::new(pointer(i).unwrap_or(std::ptr::null_mut()))).collect();
         let private = (0..capacity).map(|i| AtomicBool::new(self.is_private(i))).collect();
-        PtrTable { slots, private, keep: Mutex::new(keep) }
+        PtrTable { slots, private, keep: Mutex::new(keep()) }
     }
 
     /// Whether unit `n` is private memory of the writer.

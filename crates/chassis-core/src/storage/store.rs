@@ -114,6 +114,8 @@ impl Store {
     ) -> Result<Store> {
         let read_only = mode == OpenMode::ReadOnly;
         let deadline = lock_timeout.map(locks::deadline);
+        // The file is looked for again by its path, and the process may have gone to another folder by then.
+        let path = &vfs.absolute(path)?;
         // Once more for each compaction that ends between the two looks.
         for _ in 0..1_000 {
             let file = vfs.open(path, if read_only { Access::Read } else { Access::ReadWrite })?;
@@ -184,16 +186,23 @@ impl Store {
 
     /// Becomes the running transaction, after those of other threads.
     pub fn txn(&self) -> Result<Txn<'_>> {
+        let txn = self.any_txn()?;
+        if txn.writer.half_done {
+            let text = "an earlier write failed half-way; call rollback() to return to the last commit";
+            return Err(Error::new(ErrorKind::Poisoned, text));
+        }
+        Ok(txn)
+    }
+
+    /// The same for what may follow a change that failed half-way: to roll it back, or to look while nothing changes.
+    pub(crate) fn any_txn(&self) -> Result<Txn<'_>> {
         let Some(writer) = &self.shared.writer else {
             return Err(Error::new(
                 ErrorKind::ReadOnly,
                 format!("{} is open read-only", self.shared.path.display()),
             ));
         };
-        if std::process::id() != self.pid {
-            let text = "this handle belongs to the parent process; open the file again after fork()";
-            return Err(Error::new(ErrorKind::ForkedHandle, text));
-        }
+        self.refuse_after_fork()?;
         let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_retired() {
             let text = format!("{} was compacted; its new file is the index now", self.shared.path.display());
@@ -205,6 +214,14 @@ impl Store {
             }
             None => Ok(Txn { shared: &self.shared, writer }),
         }
+    }
+
+    fn refuse_after_fork(&self) -> Result<()> {
+        if std::process::id() == self.pid {
+            return Ok(());
+        }
+        let text = "this handle belongs to the parent process; open the file again after fork()";
+        Err(Error::new(ErrorKind::ForkedHandle, text))
     }
 
     /// Whether a compaction of this handle put another file in this one's place.
@@ -232,6 +249,7 @@ impl Store {
         if !self.read_only {
             return Ok(false);
         }
+        self.refuse_after_fork()?;
         let file = &self.shared.source.file;
         let view = self.view();
         let tuning = self.shared.source.tuning;

@@ -3,7 +3,7 @@
 //! Nothing here writes to the file (invariant I2). Searches of this process see the private copies at once and
 //! read them while they change; what they must not see is kept from them by the counts of the view.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, MutexGuard};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -73,6 +73,8 @@ pub(crate) struct Writer {
     /// Torn copies of another commit's record, as found at open.
     pub(crate) torn: Vec<u64>,
     pub(crate) poisoned: Option<&'static str>,
+    /// Whether a change failed half-way: nothing but a rollback may follow.
+    pub(crate) half_done: bool,
     /// Whether the file has no name yet that anybody opens.
     pub(crate) is_hidden: bool,
 }
@@ -89,6 +91,7 @@ impl Writer {
             whole,
             torn,
             poisoned: None,
+            half_done: false,
             is_hidden: false,
         };
         writer.forget();
@@ -134,6 +137,17 @@ impl Txn<'_> {
             || view.user_version() != meta.user_version
             || now.node_count as u64 != meta.node_count
             || now.next_id != meta.next_id
+    }
+
+    /// Runs a change. One that fails half-way through its own bookkeeping, or panics, leaves a transaction that can only be
+    /// rolled back, and nobody gets it for anything else: those who wait for it find it marked. Everything a caller can
+    /// get wrong is refused by other kinds of errors, before that point.
+    pub(crate) fn change<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.writer.half_done = true;
+        let outcome = work(self);
+        let half_way = [ErrorKind::Io, ErrorKind::Corrupt, ErrorKind::Internal];
+        self.writer.half_done = outcome.as_ref().is_err_and(|error| half_way.contains(&error.kind()));
+        outcome
     }
 
     /// Pages of a paged object, new ones among them.
@@ -269,6 +283,8 @@ impl Txn<'_> {
     /// Runs a change of the id tree; [`crate::storage::Store::consistent`] repeats reads that overlap it.
     pub fn change_ids<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.shared.ids_changes.fetch_add(1, Ordering::AcqRel);
+        // Who sees a page of the change must see that it has begun.
+        fence(Ordering::Release);
         let outcome = change(self);
         self.shared.ids_changes.fetch_add(1, Ordering::AcqRel);
         outcome
@@ -277,6 +293,7 @@ impl Txn<'_> {
     /// Forgets every change since the last commit.
     pub fn rollback(&mut self) -> Result<()> {
         if !self.is_changed() && self.writer.chunks.iter().all(Dirty::is_empty) {
+            self.writer.half_done = false;
             return Ok(());
         }
         let old = self.view().committed();
@@ -284,6 +301,7 @@ impl Txn<'_> {
         self.writer.forget();
         self.shared.show(&view);
         self.writer.view = view;
+        self.writer.half_done = false;
         Ok(())
     }
 }

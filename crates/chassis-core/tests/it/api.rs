@@ -1,7 +1,8 @@
 //! What an index does, against a plain model: add, get, search, commit, reopen, delete, snapshots.
 
 use chassis_core::{
-    BatchOptions, CheckLevel, ErrorKind, Id, IdType, Metric, Mode, SearchOptions, VectorIndex,
+    BatchOptions, CheckLevel, EXACT_BELOW, ErrorKind, Id, IdType, Metric, Mode, OpenOptions, Quantization,
+    SearchOptions, VectorIndex,
 };
 
 use crate::support::{Rng, brute_force, clustered, distance, options, place, reopen};
@@ -61,6 +62,47 @@ fn exact_search_equals_the_definition() {
                 assert!(same, "{metric:?} result {i}: id {} for {id}", hits.ids[i]);
             }
         }
+    }
+}
+
+/// Noise without clusters, of which a short walk over many dimensions misses some.
+#[test]
+fn up_to_exact_below_a_search_is_a_scan_and_past_it_a_walk() {
+    let (dims, mut rng) = (100, Rng(59));
+    let limit = EXACT_BELOW / dims;
+    let rows: Vec<f32> = (0..(limit + 1) * dims).map(|_| rng.unit()).collect();
+    let queries: Vec<f32> = (0..60 * dims).map(|_| rng.unit()).collect();
+    for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
+        let (_dir, path) = place();
+        let open = OpenOptions { quantization: Some(Quantization::None), ..options(dims, metric) };
+        let index = VectorIndex::open(&path, &open).unwrap();
+        let short = SearchOptions { ef_search: Some(10), ..SearchOptions::k(10) };
+        let efforts = [short, SearchOptions { recall: Some(0.5), ..SearchOptions::k(10) }];
+        // Nodes met by walks, and how many queries are answered otherwise than by an exact search.
+        let compare = |options: &SearchOptions| {
+            let met = |query| index.search_counts(query, options).unwrap()[0];
+            let walked: usize = queries.chunks(dims).map(met).sum();
+            let truth = SearchOptions { exact: true, ..SearchOptions::k(options.k) };
+            let truth = index.search_batch(&queries, &truth, None).unwrap();
+            let batch = index.search_batch(&queries, options, None).unwrap();
+            let other = |(i, query): (usize, &[f32])| {
+                let hits = index.search(query, options).unwrap();
+                assert_eq!(batch[i], hits);
+                hits != truth[i]
+            };
+            (walked, queries.chunks(dims).enumerate().filter(|query| other(*query)).count())
+        };
+        index.add_batch(&rows[..limit * dims], &BatchOptions::default()).unwrap();
+        for options in &efforts {
+            assert_eq!(compare(options), (0, 0), "{metric:?}, {limit} rows of {dims}");
+        }
+        index.add(&rows[limit * dims..]).unwrap();
+        for options in &efforts {
+            let (walked, others) = compare(options);
+            assert!(walked > 0 && others > 0, "{metric:?}, one more: {walked} met, {others} answers");
+        }
+        // All of them are a scan at any size.
+        assert_eq!(compare(&SearchOptions::k(limit + 1)), (0, 0), "{metric:?}");
     }
 }
 

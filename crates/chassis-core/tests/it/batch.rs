@@ -1,6 +1,10 @@
 //! Batches answer as single searches do, to the bit: exact and approximate, for any number of threads.
 
-use chassis_core::{BatchOptions, ErrorKind, Id, IdType, Metric, SearchOptions, VectorIndex};
+use std::sync::atomic::AtomicBool;
+
+use chassis_core::{
+    BatchOptions, ErrorKind, Id, IdType, Metric, SearchBatchOptions, SearchOptions, VectorIndex,
+};
 
 use crate::support::{Rng, clustered, options, place};
 
@@ -14,8 +18,10 @@ fn compare(index: &VectorIndex, queries: &[f32], search: &SearchOptions, what: &
         let batch = index.search_batch(queries, search, Some(threads)).unwrap();
         assert_eq!(batch.len(), singles.len());
         for (i, (batch, single)) in batch.iter().zip(&singles).enumerate() {
-            let bits = |d: &[f32]| d.iter().map(|d| d.to_bits()).collect::<Vec<_>>();
-            let same = batch == single && bits(&batch.distances) == bits(&single.distances);
+            // What is no number has no bits of its own.
+            let bits = |d: &f32| if d.is_nan() { f32::NAN.to_bits() } else { d.to_bits() };
+            let same = (&batch.ids, &batch.string_ids) == (&single.ids, &single.string_ids)
+                && batch.distances.iter().map(bits).eq(single.distances.iter().map(bits));
             assert!(same, "{what}, {threads} threads, query {i}, {search:?}:\n{batch:?}\n{single:?}");
         }
     }
@@ -135,5 +141,27 @@ fn one_bad_query_fails_the_batch() {
         }
         let odd = index.search_batch(&[1.0; 7], &search, None).unwrap_err();
         assert_eq!(odd.kind(), ErrorKind::DimensionMismatch);
+    }
+}
+
+#[test]
+fn a_batch_can_be_stopped_whatever_it_does() {
+    let (_dir, path) = place();
+    let index = VectorIndex::open(&path, &options(4, Metric::L2)).unwrap();
+    index.add_batch(&clustered(3_000, 4, 1), &BatchOptions::default()).unwrap();
+    let (queries, set) = (clustered(40, 4, 2), AtomicBool::new(true));
+    for search in [
+        SearchOptions { ef_search: Some(20), ..SearchOptions::k(3) },
+        SearchOptions { exact: true, ..SearchOptions::k(3) },
+    ] {
+        for threads in [1, 3] {
+            let stop = SearchBatchOptions { threads: Some(threads), cancel: Some(&set) };
+            let error = index.search_batch_with(&queries, &search, &stop).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+            let unset = AtomicBool::new(false);
+            let go_on = SearchBatchOptions { cancel: Some(&unset), ..stop };
+            let all = index.search_batch_with(&queries, &search, &go_on).unwrap();
+            assert_eq!(all, index.search_batch(&queries, &search, None).unwrap());
+        }
     }
 }

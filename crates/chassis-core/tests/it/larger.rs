@@ -24,15 +24,17 @@ struct Tight {
     asked: Arc<Asked>,
 }
 
-/// What was asked for ahead.
+/// What was asked for ahead, and how much was read.
 #[derive(Default)]
-struct Asked {
+pub struct Asked {
     ranges: Mutex<Vec<(u64, u64)>>,
     seldom_maps: AtomicU64,
+    /// Bytes read by calls, not through maps.
+    pub bytes_read: AtomicU64,
 }
 
 impl Asked {
-    fn take(&self) -> Vec<(u64, u64)> {
+    pub fn take(&self) -> Vec<(u64, u64)> {
         std::mem::take(&mut self.ranges.lock().unwrap())
     }
 }
@@ -75,6 +77,7 @@ impl File for TightFile {
         self.file.len()
     }
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        self.asked.bytes_read.fetch_add(buf.len() as u64, Ordering::Relaxed);
         self.file.read_at(buf, offset)
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
@@ -130,7 +133,7 @@ fn open(files: &Arc<MemoryVfs>, memory: u64) -> (VectorIndex, Arc<Asked>) {
     open_as(files, memory, &OpenOptions { mode: Mode::ReadOnly, ..Default::default() })
 }
 
-fn open_as(files: &Arc<MemoryVfs>, memory: u64, options: &OpenOptions) -> (VectorIndex, Arc<Asked>) {
+pub fn open_as(files: &Arc<MemoryVfs>, memory: u64, options: &OpenOptions) -> (VectorIndex, Arc<Asked>) {
     let asked = Arc::new(Asked::default());
     let vfs: Arc<dyn Vfs> = Arc::new(Tight { files: files.clone(), memory, asked: asked.clone() });
     (VectorIndex::open_with(&vfs, Path::new("index"), options, &OpenTuning::default()).unwrap(), asked)

@@ -2,10 +2,14 @@
 
 /// What an index does, against a plain model.
 mod api;
+/// Batches into an index that has rows.
+mod append;
 /// Each case of bad input has its code and no effect.
 mod bad_input;
 /// Batches against single searches.
 mod batch;
+/// Whole files, for any number of threads.
+mod bytes;
 /// A second process, to be killed or limited.
 mod child;
 /// Builds and searches over codes.
@@ -23,9 +27,14 @@ mod disk;
 /// `kill -9` loses no acknowledged commit.
 mod durability;
 /// Faults that were reproduced elsewhere and have to be impossible here.
+mod extremes;
 mod faults;
 /// Files larger than memory.
 mod larger;
+/// What an open reads.
+mod open;
+/// Recalls asked for, and the table behind them.
+mod recall;
 /// The documents against the code.
 mod spec;
 mod stats;
