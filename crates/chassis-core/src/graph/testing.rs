@@ -202,7 +202,17 @@ impl Build {
     }
 
     /// Inserts all points, `batch` at a time.
-    pub(super) fn insert(mut self, batch: impl Fn(usize) -> usize, threads: usize) -> Build {
+    pub(super) fn insert(self, batch: impl Fn(usize) -> usize, threads: usize) -> Build {
+        self.insert_with(batch, None, threads)
+    }
+
+    /// [`Build::insert`], the last of its kind by some `alpha`.
+    pub(super) fn insert_with(
+        mut self,
+        batch: impl Fn(usize) -> usize,
+        last: Option<f32>,
+        threads: usize,
+    ) -> Build {
         let mut scratch = Vec::new();
         while (self.lists.count() as usize) < self.space.points.len() {
             let first = self.lists.count();
@@ -210,7 +220,8 @@ impl Build {
             self.lists.grow(first + count);
             let Build { space, lists, params, entry } = &mut self;
             *entry = Some(
-                insert_batch(space, lists, first, count, *entry, params, threads, &mut scratch).unwrap(),
+                insert_batch(space, lists, first, count, *entry, params, last, threads, &mut scratch)
+                    .unwrap(),
             );
         }
         self

@@ -276,13 +276,15 @@ impl<'a> Link<'a, '_> {
 
     fn run<S: graph::Space>(self, space: &S) -> Result<Option<(NodeId, u8)>> {
         let Link { view, metric, mut links, task, params, threads, scratch, .. } = self;
+        let alpha = if metric.is_square() { params.alpha() } else { 1.0 };
         let entry = match task {
-            Task::Insert { first, count, .. } => {
-                let entry = view.entry();
-                Some(graph::insert_batch(space, &mut links, first, count, entry, params, threads, scratch)?)
+            Task::Insert { first, count, refined } => {
+                let (entry, last) = (view.entry(), (!refined).then_some(alpha));
+                Some(graph::insert_batch(
+                    space, &mut links, first, count, entry, params, last, threads, scratch,
+                )?)
             }
             Task::Refine(go_on) => {
-                let alpha = if metric.is_square() { params.alpha() } else { 1.0 };
                 if let Some((entry, _)) = view.entry() {
                     let (nodes, ef) = (view.node_count(), params.ef_construction);
                     graph::refine(
