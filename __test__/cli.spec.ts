@@ -60,6 +60,11 @@ test('help, version, and usage errors with a remedy', async (t) => {
     [['build', 'a.jsonl', '-o'], /-o.* needs a value/, /VALUE|INDEX/],
     [['build', 'a.jsonl', '-o', 'c', '--force', '--append'], /cannot be used together/, /leave one/],
     [['build', 'a.txt', '-o', 'c'], /cannot tell the format/, /--format/],
+    [
+      ['build', '-', '--ids', '-', '--format', 'npy', '-o', 'c'],
+      /cannot both be standard input/,
+      /in a file/,
+    ],
     [['-q', 'stats', 'x'], /no command before -q/, /options follow the command/],
     [['stats', 'x', '--threads', '0'], /--threads is "0"/, /--help/],
     [['query', 'x', '--vector', '[1]', '--id', '1'], /cannot be used together/, /leave one/],

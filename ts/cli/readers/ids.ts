@@ -6,7 +6,7 @@ import { brief, grouped } from '../format.js'
 import { textLines } from './lines.js'
 import { elements, openNpy } from './npy-header.js'
 import type { IdType, RowId } from './reader.js'
-import { openSource } from './source.js'
+import { openSource, sourceName } from './source.js'
 
 /** The largest integer id. As in the engine. */
 const MAX_ID = (1n << 64n) - 2n
@@ -77,13 +77,13 @@ export interface IdOptions {
 /** Ids from a file, taken a batch at a time. */
 export class IdFile {
   readonly rule: IdRule
-  readonly #path: string
+  readonly #name: string
   readonly #values: AsyncGenerator<RowId, void, undefined>
   #taken = 0
 
   constructor(path: string, options: IdOptions) {
     this.rule = new IdRule(options.idType)
-    this.#path = path
+    this.#name = sourceName(path)
     this.#values = path.endsWith('.npy')
       ? npyIds(path, this.rule, options)
       : lineIds(path, this.rule, options)
@@ -96,7 +96,7 @@ export class IdFile {
       const { value, done } = await this.#values.next()
       if (done === true) {
         throw inputError(
-          `${this.#path} has ${this.#taken} ids, but there are more vectors`,
+          `${this.#name} has ${this.#taken} ids, but there are more vectors`,
           'give one id for each vector',
         )
       }
@@ -111,7 +111,7 @@ export class IdFile {
     const { done } = await this.#values.next()
     if (done !== true) {
       throw inputError(
-        `${this.#path} has more than the ${this.#taken} ids needed`,
+        `${this.#name} has more than the ${this.#taken} ids needed`,
         'give one id for each vector',
       )
     }

@@ -68,6 +68,9 @@ export async function openReader(path: string, options: ReaderOptions): Promise<
   if (format === 'jsonl' && options.ids !== undefined) {
     throw usageError('--ids is for formats without ids', 'jsonl has the id in each line; see --id-field')
   }
+  if (path === '-' && options.ids === '-') {
+    throw usageError('vectors and --ids cannot both be standard input', 'put one of them in a file')
+  }
   const source = await openSource(path, options.signal)
   if (format === 'jsonl') return jsonlReader(source, options)
   const ids = options.ids === undefined ? undefined : new IdFile(options.ids, options)
