@@ -61,7 +61,7 @@ async function ensure(name, context, seen) {
     what = `made in ${((performance.now() - started) / 1000).toFixed(1)} s`
   }
   const right = files.filter((file) => verify(out, file, say))
-  say(`${name}: ${what}; right by checksum: ${right.join(', ')}`)
+  say(`${name}: ${what}; right by checksum: ${right.join(', ') || 'none'}`)
 }
 
 async function main() {
