@@ -365,7 +365,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
    * - codes, where `quantization` makes any: at 2,048 records and at most once more, at eight times as many as they were
    *   fitted on, unless a batch has done so itself. Up to a second for the model, on one core, and the codes of all
    *   records are written anew, on all cores;
-   * - the recall table, at 2,048 records and each time their number has doubled: 0.6 to 2.4 processor seconds on 59,000
+   * - the recall table, at 2,048 records, each time their number has doubled, and with new codes: 0.6 to 2.4 processor seconds on 59,000
    *   to 340,000 vectors, on all cores.
    *
    * @throws `ERR_CHASSIS_DISK_FULL` (nothing is lost: free space and commit again), `…_POISONED` and

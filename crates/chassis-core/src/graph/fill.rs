@@ -80,7 +80,7 @@ impl<S: Space, L: LinkWriter> Job for Fill<'_, S, L> {
 mod tests {
     use super::super::testing::{Build, Plane};
     use super::super::tree::parent_of;
-    use super::super::{NodeId, Params, batch_limit};
+    use super::super::{LinkWriter, NodeId, Params, batch_limit};
 
     #[test]
     fn lists_are_full_and_the_links_from_before_come_first_in_order() {
@@ -130,6 +130,22 @@ mod tests {
                 "alpha {alpha}: {nearer} of {COUNT} begin with a filler nearer than a link"
             );
             assert_eq!(after.problems(), []);
+        }
+    }
+
+    #[test]
+    fn a_damaged_parent_is_not_written_again() {
+        let params = Params { m: 8, m0: 16, ef_construction: 40 };
+        let build = Build::new(Plane::random(300, 7), params).insert(batch_limit, 1);
+        for (node, parent) in [(7, 300), (8, 8), (9, u32::MAX - 1)] {
+            let mut list = build.lists.list(0, node);
+            list[0] = parent;
+            build.lists.write(0, node, &list);
+        }
+        let after = build.fill(1);
+        for node in 0..300 {
+            let list = after.lists.list(0, node);
+            assert!(list.iter().all(|other| *other < 300 && *other != node), "node {node}: {list:?}");
         }
     }
 }

@@ -19,7 +19,7 @@ use super::step::finite;
 use super::tree::Parents;
 use super::walk::Effort;
 use super::work::{self, BuildScratch, Job, sort_candidates};
-use super::{LinkWriter, Lists, Neighbor, NodeId, Params, Point, Space, level_of};
+use super::{LinkWriter, Lists, Neighbor, NodeId, Params, Point, Selection, Space, level_of};
 
 /// The most nodes of one batch: each looks at all others, which must stay cheap beside its walk.
 const MAX_BATCH: usize = 512;
@@ -39,7 +39,7 @@ struct Batch<'a, S, L> {
     end: NodeId,
     entry: Option<(NodeId, u8)>,
     params: &'a Params,
-    last: Option<f32>,
+    selection: Selection,
 }
 
 /// A new node, on its way into the graph.
@@ -51,11 +51,6 @@ struct Planned {
 }
 
 /// Links nodes `first .. first + count`, whose lists are empty, and returns the entry point afterwards.
-///
-/// `last` is for lists that no refine pass follows, and says by which `alpha` one would select: they are selected as it
-/// does, as many links as there is room for, and full lists lose but what a new link covers. Otherwise lists get `m` links,
-/// and keep room. Pruned like that the full lists of a bulk build lost two thirds of their links: 10,000 rows of
-/// GloVe added to 20,000 were found with recall 0.88 where 0.95 was asked for, and are with 0.94.
 #[expect(clippy::too_many_arguments, reason = "the seam to the facade; all of it is needed")]
 pub fn insert_batch<S: Space, L: LinkWriter>(
     space: &S,
@@ -64,11 +59,11 @@ pub fn insert_batch<S: Space, L: LinkWriter>(
     count: u32,
     entry: Option<(NodeId, u8)>,
     params: &Params,
-    last: Option<f32>,
+    selection: Selection,
     threads: usize,
     scratch: &mut Vec<BuildScratch>,
 ) -> Result<(NodeId, u8)> {
-    let batch = Batch { space, lists: &*links, first, end: first + count, entry, params, last };
+    let batch = Batch { space, lists: &*links, first, end: first + count, entry, params, selection };
     let mut planned = work::run(space, threads, scratch, count as usize, &Plan(&batch));
     let mut parents = Parents::new(batch.lists, first, params.m0);
     planned.iter_mut().for_each(|planned| lead_with_parent(planned, &mut parents, params.m0));
@@ -76,17 +71,7 @@ pub fn insert_batch<S: Space, L: LinkWriter>(
     let groups = merge::group(&mut edges);
     let draft = &Drafted { first, planned: &planned, parents: &parents };
     let (lists, groups) = (batch.lists, groups.as_slice());
-    let merge = Merge {
-        space,
-        lists,
-        draft,
-        groups,
-        count: first,
-        params,
-        alpha: last.unwrap_or(1.0),
-        keep: if last.is_some() { Params::degree } else { Params::keep },
-        settled: last.is_some(),
-    };
+    let merge = Merge { space, lists, draft, groups, count: first, params, selection };
     let merged = work::run(space, threads, scratch, groups.len(), &merge);
     let mut targets = Vec::with_capacity(groups.len());
     for (group, list) in groups.iter().zip(merged) {
@@ -183,7 +168,7 @@ impl<S: Space, L: LinkWriter> Job for Plan<'_, '_, S, L> {
 
     #[inline(always)]
     fn run(&self, scratch: &mut BuildScratch, index: usize) -> Planned {
-        let Batch { space, lists, first, entry, params, last, .. } = *self.0;
+        let Batch { space, lists, first, entry, params, selection, .. } = *self.0;
         let node = first + index as NodeId;
         let level = level_of(node, params.m);
         let mut buffer = S::Buffer::default();
@@ -218,7 +203,7 @@ impl<S: Space, L: LinkWriter> Job for Plan<'_, '_, S, L> {
                 measure(&point, node, &mut scratch.candidates);
             }
             planned.older = nearest_older(node, &scratch.candidates).or(older);
-            let (bound, alpha) = last.map_or((params.m, 1.0), |alpha| (params.degree(layer), alpha));
+            let (bound, alpha) = (selection.links(params, layer), selection.alpha());
             select_neighbors(space, &scratch.candidates, bound, alpha, |_| false, &mut scratch.selected);
             let list = &mut planned.lists[layer as usize];
             list.extend(scratch.selected.iter().map(|n| n.node));
@@ -274,16 +259,16 @@ mod tests {
 
     #[test]
     fn the_graph_does_not_depend_on_the_number_of_threads() {
-        for last in [None, Some(1.1)] {
+        for selection in [Selection::Provisional, Selection::Settled(1.1)] {
             let build = |threads| {
                 let build = Build::new(Plane::random(2_000, 1), PARAMS);
-                build.insert_with(batch_limit, last, threads).fill(threads)
+                build.insert_with(batch_limit, selection, threads).fill(threads)
             };
             let one = build(1);
             for threads in [2, 3, 8] {
                 let other = build(threads);
                 let same = one.lists.all() == other.lists.all() && one.entry == other.entry;
-                assert!(same, "{last:?}, {threads} threads");
+                assert!(same, "{selection:?}, {threads} threads");
             }
         }
     }
@@ -293,7 +278,8 @@ mod tests {
         for params in [Params { m: 2, m0: 4, ef_construction: 8 }, Params { m: 4, m0: 4, ..PARAMS }, PARAMS] {
             for alpha in [1.0, 1.2] {
                 for (name, space) in shapes(1) {
-                    let build = Build::new(space, params).insert_with(batch_limit, Some(alpha), 1);
+                    let build =
+                        Build::new(space, params).insert_with(batch_limit, Selection::Settled(alpha), 1);
                     build.assert_sound(&format!("{name}, alpha {alpha}, {params:?}"));
                 }
             }
@@ -304,8 +290,10 @@ mod tests {
         };
         let all = Plane::random(2_200, 9).points;
         let first = || Build::new(Plane::new(all[..2_000].to_vec()), PARAMS).insert(batch_limit, 1).fill(1);
-        let grown = |last| Build { space: Plane::new(all.clone()), ..first() }.insert_with(|_| 50, last, 1);
-        let (full, shortened, kept) = (first(), grown(None), grown(Some(1.1)));
+        let grown =
+            |selection| Build { space: Plane::new(all.clone()), ..first() }.insert_with(|_| 50, selection, 1);
+        let (full, shortened, kept) =
+            (first(), grown(Selection::Provisional), grown(Selection::Settled(1.1)));
         let [full, shortened, kept] = [&full, &shortened, &kept].map(mean);
         assert!(kept > 0.95 * full && shortened < 0.9 * full, "{full}, {shortened}, {kept}");
     }

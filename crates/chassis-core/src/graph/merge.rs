@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::select_neighbors::{add_neighbors, select_neighbors};
 use super::step::finite;
 use super::work::{BuildScratch, Job, sort_candidates};
-use super::{LinkWriter, NONE, Neighbor, NodeId, Params, Point, Space, nodes_of};
+use super::{LinkWriter, NONE, Neighbor, NodeId, Params, Point, Selection, Space, nodes_of};
 
 /// Layer, target, source: the target joins the source.
 pub(super) type Edge = (u8, NodeId, NodeId);
@@ -34,14 +34,8 @@ pub(super) struct Merge<'a, S, L, D> {
     /// What a stored list holds is below.
     pub(super) count: u32,
     pub(super) params: &'a Params,
-    /// How much nearer a selected node must be to cover a candidate, see [`select_neighbors`].
-    pub(super) alpha: f32,
-    /// How many links a list keeps that is too long.
-    pub(super) keep: fn(&Params, u8) -> usize,
-    /// Whether only new links are compared, with each other and with the rest: for lists that were selected by this
-    /// `alpha`, and for those that will be. Pairs that came while a list had room stay as they are. Comparing all again took
-    /// a tenth of a build (340,000 rows, 48 links); recall differs by 0.0015 at most, up or down.
-    pub(super) settled: bool,
+    /// How a list is pruned.
+    pub(super) selection: Selection,
 }
 
 impl<S: Space, L: LinkWriter, D: Draft> Job for Merge<'_, S, L, D> {
@@ -81,18 +75,18 @@ impl<S: Space, L: LinkWriter, D: Draft> Merge<'_, S, L, D> {
         known: usize,
         scratch: &mut BuildScratch,
     ) {
-        let Merge { space, lists, draft, params, alpha, keep, settled, .. } = *self;
+        let Merge { space, lists, draft, params, selection, .. } = *self;
         let BuildScratch { candidates, selected, mates: fresh, .. } = scratch;
         list.iter().for_each(|node| lists.prefetch(*node));
         let point = space.point(target);
         score_list(&point, target, list, candidates);
         let parent = if layer == 0 { draft.parent(target) } else { None };
         let fixed = |node| layer == 0 && (parent == Some(node) || draft.parent(node) == Some(target));
-        if settled {
-            let added = &list[known..];
-            add_neighbors(space, candidates, added, keep(params, layer), alpha, fixed, fresh, selected);
+        let (kept, alpha) = (selection.kept(params, layer), selection.alpha());
+        if let Selection::Settled(_) = selection {
+            add_neighbors(space, candidates, &list[known..], kept, alpha, fixed, fresh, selected);
         } else {
-            select_neighbors(space, candidates, keep(params, layer), alpha, fixed, selected);
+            select_neighbors(space, candidates, kept, alpha, fixed, selected);
         }
         shorten(selected, params.degree(layer), fixed);
         lead_with(parent, selected, list);

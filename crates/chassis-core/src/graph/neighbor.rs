@@ -36,6 +36,24 @@ pub fn nodes_of(neighbors: &[Neighbor]) -> [NodeId; 4] {
     [neighbors[0].node, neighbors[1.min(last)].node, neighbors[2.min(last)].node, neighbors[last].node]
 }
 
+/// Puts an item in the place of the largest of a heap, which is in front.
+#[inline(always)]
+pub fn replace_largest<T: Copy + PartialOrd>(heap: &mut [T], item: T) {
+    let mut at = 0;
+    loop {
+        let mut child = 2 * at + 1;
+        if child + 1 < heap.len() && heap[child] < heap[child + 1] {
+            child += 1;
+        }
+        if child >= heap.len() || heap[child] <= item {
+            break;
+        }
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = item;
+}
+
 /// Sorts by the order's integers, which compare faster than what they stand for.
 #[inline(always)]
 pub fn sort(neighbors: &mut [Neighbor], keys: &mut Vec<u64>) {

@@ -10,7 +10,7 @@
 //! and negative distances, infinite ones and clusters far from everything are like any others.
 
 use super::pool::Pool;
-use super::{Neighbor, NodeId};
+use super::{Neighbor, NodeId, replace_largest};
 
 const BUCKETS: usize = 1024;
 const WORDS: usize = BUCKETS / 64;
@@ -97,22 +97,8 @@ impl Queue {
     /// Keeps the smallest distances, when asked to.
     #[inline(always)]
     fn note(&mut self, distance: f32) {
-        let best = &mut self.best[..];
-        if best.first().is_none_or(|largest| distance >= *largest) {
-            return;
-        }
-        let mut at = 0;
-        loop {
-            let mut child = 2 * at + 1;
-            if child + 1 < best.len() && best[child] < best[child + 1] {
-                child += 1;
-            }
-            if child >= best.len() || best[child] <= distance {
-                best[at] = distance;
-                return;
-            }
-            best[at] = best[child];
-            at = child;
+        if self.best.first().is_some_and(|largest| distance < *largest) {
+            replace_largest(&mut self.best, distance);
         }
     }
 

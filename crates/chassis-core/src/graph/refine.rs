@@ -17,7 +17,7 @@ use super::select_neighbors::select_neighbors;
 use super::tree::parent_of;
 use super::walk::Effort;
 use super::work::{self, BuildScratch, Job, sort_candidates};
-use super::{LinkWriter, Neighbor, NodeId, Params, Space};
+use super::{LinkWriter, Neighbor, NodeId, Params, Selection, Space};
 
 /// Nodes refined at once. Chunks of 512 gave no better graph, one chunk of 60,000 a worse one by 4 % of distances.
 const CHUNK: u32 = 4_096;
@@ -50,8 +50,8 @@ pub fn refine<S: Space, L: LinkWriter>(
         let mut own = work::run(space, threads, scratch, size, &select);
         let mut edges = reverse_edges(first, &own);
         let (groups, draft) = (&merge::group(&mut edges), &Selected { lists, first, own: &own });
-        let merge =
-            Merge { space, lists, draft, groups, count, params, alpha, keep: Params::degree, settled: true };
+        let selection = Selection::Settled(alpha);
+        let merge = Merge { space, lists, draft, groups, count, params, selection };
         let merged = work::run(space, threads, scratch, groups.len(), &merge);
         let mut others = Vec::with_capacity(groups.len());
         for (group, list) in groups.iter().zip(merged) {

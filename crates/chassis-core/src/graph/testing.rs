@@ -203,14 +203,14 @@ impl Build {
 
     /// Inserts all points, `batch` at a time.
     pub(super) fn insert(self, batch: impl Fn(usize) -> usize, threads: usize) -> Build {
-        self.insert_with(batch, None, threads)
+        self.insert_with(batch, Selection::Provisional, threads)
     }
 
-    /// [`Build::insert`], the last of its kind by some `alpha`.
+    /// [`Build::insert`], which is provisional, with lists selected in another way.
     pub(super) fn insert_with(
         mut self,
         batch: impl Fn(usize) -> usize,
-        last: Option<f32>,
+        selection: Selection,
         threads: usize,
     ) -> Build {
         let mut scratch = Vec::new();
@@ -220,7 +220,7 @@ impl Build {
             self.lists.grow(first + count);
             let Build { space, lists, params, entry } = &mut self;
             *entry = Some(
-                insert_batch(space, lists, first, count, *entry, params, last, threads, &mut scratch)
+                insert_batch(space, lists, first, count, *entry, params, selection, threads, &mut scratch)
                     .unwrap(),
             );
         }

@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Neighbor, NodeId};
 use crate::index::options::{SearchBatchOptions, SearchOptions};
 use crate::index::scan::ManyScan;
+use crate::index::search::as_stated;
 use crate::index::share::{proceed, share};
 use crate::index::{Hits, Inner};
 use crate::kernels::{self, TILE_QUERIES};
@@ -80,10 +81,7 @@ impl Inner {
             let mut all = Vec::with_capacity(WALKS);
             for found in groups[group] {
                 let mut near = found.clone();
-                near.iter_mut().for_each(|n| n.distance = self.metric.finish(n.distance));
-                if let Some(radius) = options.radius {
-                    near.retain(|n| n.distance <= radius);
-                }
+                as_stated(&mut near, self.metric, options.radius);
                 let mut hits = Hits::default();
                 self.fill(view, &near, &mut hits)?;
                 all.push(hits);

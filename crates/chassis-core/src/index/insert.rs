@@ -279,9 +279,10 @@ impl<'a> Link<'a, '_> {
         let alpha = if metric.is_square() { params.alpha() } else { 1.0 };
         let entry = match task {
             Task::Insert { first, count, refined } => {
-                let (entry, last) = (view.entry(), (!refined).then_some(alpha));
+                let (entry, for_good) = (view.entry(), graph::Selection::Settled(alpha));
+                let selection = if refined { graph::Selection::Provisional } else { for_good };
                 Some(graph::insert_batch(
-                    space, &mut links, first, count, entry, params, last, threads, scratch,
+                    space, &mut links, first, count, entry, params, selection, threads, scratch,
                 )?)
             }
             Task::Refine(go_on) => {
@@ -483,7 +484,7 @@ impl Inner {
 fn delete(txn: &mut Txn<'_>, ids: &[Id]) -> Result<usize> {
     let mut deleted = 0;
     for id in ids {
-        let Some(node) = crate::index::ids::find(txn.view(), id)? else { continue };
+        let Some(node) = ids::find(txn.view(), id)? else { continue };
         txn.change_ids(|txn| tree::remove(txn, ids::key(id), node))?;
         let (page, word, mask) = nodes::live_place(node);
         let live = txn.edit(Kind::Live, page)?;

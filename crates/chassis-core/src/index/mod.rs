@@ -315,7 +315,7 @@ impl VectorIndex {
     /// - codes, where [`Quantization`] makes any: at 2,048 records and at most once more, at eight times as many as they
     ///   were fitted on. Up to a second for the model, on one core, and the codes of all records are written anew, on
     ///   all cores;
-    /// - the recall table, at 2,048 records and each time their number has doubled: 0.6 to 2.4 processor seconds on
+    /// - the recall table, at 2,048 records, each time their number has doubled, and with new codes: 0.6 to 2.4 processor seconds on
     ///   59,000 to 340,000 vectors, on all cores.
     ///
     /// Neither can be cancelled; a batch that fits codes can ([`BatchOptions::cancel`]), and leaves the commit none to fit.

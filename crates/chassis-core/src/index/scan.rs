@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::graph::{Neighbor, NodeId, Point, Work};
+use crate::graph::{Neighbor, NodeId, Point, Work, replace_largest};
 use crate::index::bounds::{Margin, Sides};
 use crate::index::nodes::is_live;
 use crate::index::space::{Measure, Unread, VectorPoint};
@@ -71,22 +71,7 @@ pub(crate) fn offer(heap: &mut Vec<Neighbor>, k: usize, neighbor: Neighbor) {
         }
         return;
     }
-    heap[0] = neighbor;
-    let mut parent = 0;
-    loop {
-        let mut largest = 2 * parent + 1;
-        if largest >= k {
-            return;
-        }
-        if largest + 1 < k && heap[largest] < heap[largest + 1] {
-            largest += 1;
-        }
-        if heap[parent] >= heap[largest] {
-            return;
-        }
-        heap.swap(parent, largest);
-        parent = largest;
-    }
+    replace_largest(heap, neighbor);
 }
 
 /// The `k` nearest live nodes of a range, for each of many queries.

@@ -213,10 +213,7 @@ impl WithLanes for Job<'_> {
         failed.outcome()?;
         let found = &mut self.scratch.found;
         found.sort_unstable();
-        found.iter_mut().for_each(|n| n.distance = self.metric.finish(n.distance));
-        if let Some(radius) = self.options.radius {
-            found.retain(|n| n.distance <= radius);
-        }
+        as_stated(found, self.metric, self.options.radius);
         Ok(())
     }
 }
@@ -267,6 +264,15 @@ impl Job<'_> {
                 return scan(view, point, 0..count, k, found);
             }
         }
+    }
+}
+
+/// Turns internal distances into those users see, and keeps what is within the radius: compared before, rounding would leave
+/// out what is just that far.
+pub(crate) fn as_stated(found: &mut Vec<Neighbor>, metric: Metric, radius: Option<f32>) {
+    found.iter_mut().for_each(|n| n.distance = metric.finish(n.distance));
+    if let Some(radius) = radius {
+        found.retain(|n| n.distance <= radius);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use chassis_core::{
-    BatchOptions, ErrorKind, Id, IdType, Metric, SearchBatchOptions, SearchOptions, VectorIndex,
+    BatchOptions, EXACT_BELOW, ErrorKind, Id, IdType, Metric, SearchBatchOptions, SearchOptions, VectorIndex,
 };
 
 use crate::support::{Rng, clustered, options, place};
@@ -147,9 +147,11 @@ fn one_bad_query_fails_the_batch() {
 #[test]
 fn a_batch_can_be_stopped_whatever_it_does() {
     let (_dir, path) = place();
-    let index = VectorIndex::open(&path, &options(4, Metric::L2)).unwrap();
-    index.add_batch(&clustered(3_000, 4, 1), &BatchOptions::default()).unwrap();
-    let (queries, set) = (clustered(40, 4, 2), AtomicBool::new(true));
+    // Large enough to be walked.
+    let (dims, rows) = (60, EXACT_BELOW / 60 + 1);
+    let index = VectorIndex::open(&path, &options(dims, Metric::L2)).unwrap();
+    index.add_batch(&clustered(rows, dims, 1), &BatchOptions::default()).unwrap();
+    let (queries, set) = (clustered(40, dims, 2), AtomicBool::new(true));
     for search in [
         SearchOptions { ef_search: Some(20), ..SearchOptions::k(3) },
         SearchOptions { exact: true, ..SearchOptions::k(3) },

@@ -122,3 +122,21 @@ fn the_table_is_fitted_when_the_index_has_doubled_and_not_before() {
     grow(200);
     assert_eq!(commit().map(|table| table.0), Some(400));
 }
+
+#[test]
+fn a_table_of_earlier_codes_is_fitted_again() {
+    let rows = clustered(800, 64, 3);
+    let open = OpenOptions { m: Some(8), ef_construction: Some(32), ..options(64, Metric::L2) };
+    let index = Small::new(100).open(&open);
+    let mut rest = &rows[..];
+    let mut grow_and_commit = |by: usize| {
+        add(&index, rest.split_off(..by * 64).expect("so many rows"));
+        index.commit().expect("a commit");
+        let codes = index.stats().expect("open").codes.expect("there are codes");
+        (codes.generation, table(&index).map(|table| table.0))
+    };
+    assert_eq!(grow_and_commit(100), (1, Some(100)));
+    assert_eq!(grow_and_commit(600), (1, Some(700)));
+    // Eight times as many rows as the codes were fitted on, and not twice as many as the table.
+    assert_eq!(grow_and_commit(100), (2, Some(800)));
+}
