@@ -61,6 +61,16 @@ impl Plan {
         Effort { ef: self.ef, wanted: wanted.min(self.ef), stop, links: self.links, skip }
     }
 
+    /// The plan for an index of which only `live` of `count` nodes are: tombstones take places in their share, so places
+    /// grow by it. The follow-up is of live candidates alone.
+    pub(crate) fn among(self, live: u64, count: NodeId) -> Plan {
+        let grown = |places: usize| {
+            let places = (places as u64).saturating_mul(count.into()).div_ceil(live.max(1));
+            usize::try_from(places).unwrap_or(usize::MAX)
+        };
+        Plan { ef: grown(self.ef), stop_at: grown(self.stop_at), ..self }
+    }
+
     /// A share of the way to another plan of the same family.
     pub(crate) fn between(&self, other: &Plan, share: f32) -> Plan {
         let gamma = match (self.gamma, other.gamma) {

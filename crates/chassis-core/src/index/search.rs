@@ -242,6 +242,7 @@ impl Job<'_> {
             }
             Aim::Trial(plan, node) => (plan, Some(node)),
         };
+        plan = plan.among(view.live_count(), count);
         let coded = coded.map(|coded| Stages { lanes, view, coded, point, failed, count, entry, k, skip });
         if let Some(coded) = &coded {
             coded.prepare(self.query, stages);
@@ -257,7 +258,7 @@ impl Job<'_> {
             if found.len() >= k.min(view.live_count() as usize) || skip.is_some() {
                 return Ok(());
             }
-            // Tombstones took the places: look wider, and scan once a scan is no dearer.
+            // There were more tombstones here than elsewhere: look wider, and scan once a scan is no dearer.
             plan = Plan::of(k, plan.ef.saturating_mul(4), has_second);
             if Self::is_wide(&plan, count) {
                 found.clear();

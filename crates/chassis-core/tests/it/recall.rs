@@ -79,6 +79,32 @@ fn a_recall_asked_for_is_reached_and_not_far_exceeded() {
     }
 }
 
+#[test]
+fn a_recall_asked_for_is_reached_after_most_rows_were_deleted() {
+    const QUERIES: usize = 500;
+    let sets: [(usize, usize, Metric, Data); 2] =
+        [(6_000, 96, Metric::Cosine, clustered), (6_000, 320, Metric::L2, latent)];
+    for (rows, dimensions, metric, data) in sets {
+        let all = data(rows + QUERIES, dimensions, 59);
+        let (base, queries) = all.split_at(rows * dimensions);
+        let index = Small::new(2_048).open(&options(dimensions, metric));
+        add(&index, base);
+        index.commit().expect("a commit");
+        for (part, of) in [(1, 3), (1, 2), (4, 5)] {
+            let gone: Vec<Id> = (0..rows as u64).filter(|id| id % of < part).map(Id::Integer).collect();
+            index.delete(&gone).expect("they are deleted");
+            index.commit().expect("a commit");
+            let truth = exact(&index, queries, 10);
+            for recall in [0.9, 0.95, 0.99] {
+                let Measured { mean, error } = reached(&index, queries, &truth, 10, recall);
+                let what = format!("{metric:?} {dimensions}, {part} of {of} deleted, {recall}");
+                println!("{what}: {mean:.4} +- {error:.4}");
+                assert!(mean >= recall as f64 - PROMISE - 2.0 * error, "{what}: {mean} +- {error}");
+            }
+        }
+    }
+}
+
 /// Rows the table was fitted for, and its bytes.
 fn table(index: &VectorIndex) -> Option<(u64, Vec<u8>)> {
     let fitted = index.stats().expect("stats").recall?.fitted_rows;
