@@ -360,7 +360,8 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
    * Makes everything so far durable and gives the commit's number. Once it resolves, no crash and no power cut loses
    * it. Without changes it gives the last number and touches nothing. Costs two flushes of the device's cache.
    *
-   * Some commits also make what searches use, which is not to be cancelled:
+   * Some commits also make what searches use, and can be aborted while they do: what was to be committed is still there.
+   * Once it writes, a commit is past stopping.
    *
    * - codes, where `quantization` makes any: at 2,048 records and at most once more, at eight times as many as they were
    *   fitted on, unless a batch has done so itself. Up to a second for the model, on one core, and the codes of all

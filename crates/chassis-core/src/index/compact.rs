@@ -180,8 +180,9 @@ impl Inner {
         let now = txn.view().published();
         txn.publish(Published { next_id: old.published().next_id.max(now.next_id), ..now });
         txn.set_user_version(old.user_version());
-        self.renew_calibration(txn, threads)?;
-        proceed(options.cancel, WORK)?;
+        let go_on = || proceed(options.cancel, WORK);
+        self.renew_calibration(txn, threads, &go_on)?;
+        go_on()?;
         txn.commit().map(drop)
     }
 

@@ -9,6 +9,7 @@
 //! | `batch` | many queries on many threads |
 //! | `space` | stored bytes and kernels as the graph's traits |
 //! | `coded` | the same over codes |
+//! | `commit` | what a commit makes before it writes |
 //! | `encode` | when codes begin, and the records of new rows |
 //! | `stages` | a search over codes: walk, measure again, measure exactly |
 //! | `drift` | how well codes still fit |
@@ -31,6 +32,7 @@ mod calibrate;
 mod check;
 mod check_codes;
 mod coded;
+mod commit;
 mod compact;
 mod drift;
 mod encode;
@@ -56,7 +58,8 @@ use crate::format::Header;
 use crate::graph;
 use crate::storage::{self, OpenMode, OpenTuning, Store, Vfs};
 
-pub use check::{CheckLevel, CheckReport, Problem};
+pub use check::{CheckLevel, CheckOptions, CheckReport, Problem};
+pub use commit::CommitOptions;
 pub use compact::{CompactOptions, CompactReport};
 pub use ids::Id;
 pub use options::{
@@ -162,12 +165,8 @@ impl VectorIndex {
                 }
                 other => other?,
             },
-            Mode::Open | Mode::ReadOnly => Store::open(vfs, path, mode, options.lock_timeout, tuning)?,
-        };
-        let inner = Inner::new(store)?;
-        inner.compare(options)?;
-        let inner = RwLock::new(Some(Arc::new(inner)));
-        Ok(VectorIndex { handle: Arc::new(Handle { path: path.to_path_buf(), inner }) })
+            Mode::Open | Mode::ReadOnly => open(),
+        }
     }
 
     fn inner(&self) -> Result<Arc<Inner>> {
@@ -307,25 +306,6 @@ impl VectorIndex {
         self.inner()?.search_batch(queries, options, batch)
     }
 
-    /// Makes everything added so far durable and returns the commit's number. After it returns, no crash and no
-    /// power cut loses it. Without changes it returns the last number and touches nothing.
-    ///
-    /// Some commits also make what searches use:
-    ///
-    /// - codes, where [`Quantization`] makes any: at 2,048 records and at most once more, at eight times as many as they
-    ///   were fitted on. Up to a second for the model, on one core, and the codes of all records are written anew, on
-    ///   all cores;
-    /// - the recall table, at 2,048 records, each time their number has doubled, and with new codes: 0.6 to 2.4 processor seconds on
-    ///   59,000 to 340,000 vectors, on all cores.
-    ///
-    /// Neither can be cancelled; a batch that fits codes can ([`BatchOptions::cancel`]), and leaves the commit none to fit.
-    ///
-    /// # Errors
-    /// `DiskFull` leaves the transaction as it was; `Poisoned` and `CommitIndeterminate` end the writer: reopen.
-    pub fn commit(&self) -> Result<u64> {
-        self.on_newest(|inner| inner.commit())
-    }
-
     /// Forgets everything since the last commit.
     pub fn rollback(&self) -> Result<()> {
         self.on_newest(|inner| {
@@ -346,12 +326,6 @@ impl VectorIndex {
             inner.store.txn()?.set_user_version(version);
             Ok(())
         })
-    }
-
-    /// Looks for damage. Problems are returned, not thrown. Writes of this handle wait until it is done; searches
-    /// do not.
-    pub fn check(&self, level: CheckLevel) -> Result<CheckReport> {
-        self.on_newest(|inner| inner.check(level))
     }
 
     /// Reads in what a search needs, so that the first searches do not wait for the disk: the graph, node records
