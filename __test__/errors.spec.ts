@@ -305,7 +305,8 @@ test('options are checked, and compared with the file', async (t) => {
 test('paths', async (t) => {
   const path = place(t)
   const folder = dirname(path)
-  await rejects(t, () => VectorIndex.open(path), 'ERR_CHASSIS_NOT_FOUND')
+  const missing = await rejects(t, () => VectorIndex.open(path), 'ERR_CHASSIS_NOT_FOUND')
+  t.is(missing.message, `${path} does not exist; to create it, state dimensions`)
   await rejects(t, () => VectorIndex.open(path, { readOnly: true }), 'ERR_CHASSIS_NOT_FOUND')
   await rejects(t, () => VectorIndex.open(path, { create: 'never', dimensions: 4 }), 'ERR_CHASSIS_NOT_FOUND')
   await rejects(t, () => VectorIndex.open(path, { create: 'new' }), 'ERR_CHASSIS_INVALID_OPTION')
@@ -340,7 +341,8 @@ test('foreign files are refused and never written', async (t) => {
   const text = Buffer.from('forty bytes of text that are no index..')
   for (const bytes of [Buffer.alloc(0), text, Buffer.alloc(50_000), Buffer.alloc(50_000, 0xa5)]) {
     writeFileSync(path, bytes)
-    await rejects(t, () => VectorIndex.open(path), 'ERR_CHASSIS_NOT_A_DATABASE')
+    const { message } = await rejects(t, () => VectorIndex.open(path), 'ERR_CHASSIS_NOT_A_DATABASE')
+    t.true(message.includes(path), message)
     await rejects(t, () => VectorIndex.open(path, { readOnly: true }), 'ERR_CHASSIS_NOT_A_DATABASE')
     if (bytes.length > 0) {
       await rejects(t, () => VectorIndex.open(path, { dimensions: 4 }), 'ERR_CHASSIS_NOT_A_DATABASE')

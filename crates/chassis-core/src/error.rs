@@ -139,6 +139,11 @@ impl Error {
         Error::with_source(kind, format!("{what}: {source}"), source)
     }
 
+    /// The same error in the words of who knows more about it.
+    pub(crate) fn saying(self, message: impl Into<String>) -> Self {
+        Error { message: message.into(), ..self }
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -149,21 +149,42 @@ impl VectorIndex {
         options: &OpenOptions,
         tuning: &OpenTuning,
     ) -> Result<VectorIndex> {
+        VectorIndex::open_store(vfs, path, options, tuning)
+            .and_then(Inner::new)
+            .map_err(|error| named(path, error))
+            .and_then(|inner| inner.compare(options).map(|()| inner))
+            .map(|inner| {
+                let inner = RwLock::new(Some(Arc::new(inner)));
+                VectorIndex { handle: Arc::new(Handle { path: path.to_path_buf(), inner }) }
+            })
+    }
+
+    fn open_store(
+        vfs: &Arc<dyn Vfs>,
+        path: &Path,
+        options: &OpenOptions,
+        tuning: &OpenTuning,
+    ) -> Result<Store> {
         check_options(options)?;
         let mode = if options.mode == Mode::ReadOnly { OpenMode::ReadOnly } else { OpenMode::ReadWrite };
-        let store = match options.mode {
+        let open = || Store::open(vfs, path, mode, options.lock_timeout, tuning);
+        match options.mode {
             Mode::Create => {
                 Store::create(vfs, path, header_for(options)?, tuning)?;
-                Store::open(vfs, path, mode, options.lock_timeout, tuning)?
+                open()
             }
-            Mode::OpenOrCreate => match Store::open(vfs, path, mode, options.lock_timeout, tuning) {
+            Mode::OpenOrCreate => match open() {
                 Err(e) if e.kind() == ErrorKind::NotFound && options.dimensions.is_some() => {
                     match Store::create(vfs, path, header_for(options)?, tuning) {
-                        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
-                        _ => Store::open(vfs, path, mode, options.lock_timeout, tuning)?,
+                        Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
+                        _ => open(),
                     }
                 }
-                other => other?,
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    Err(e
+                        .saying(format!("{} does not exist; to create it, state dimensions", path.display())))
+                }
+                other => other,
             },
             Mode::Open | Mode::ReadOnly => open(),
         }
@@ -414,19 +435,6 @@ impl Inner {
         })
     }
 
-    /// Commits, and before that makes the codes that are due.
-    fn commit(&self) -> Result<u64> {
-        self.store.txn()?.change(|txn| {
-            if txn.is_changed() {
-                let budget = encode::Budget { may_fit: true, threads: default_threads(), go_on: &|| true };
-                self.encode(txn, &[], budget)?;
-                self.renew_entries(txn, false)?;
-                self.renew_calibration(txn, default_threads())?;
-            }
-            txn.commit()
-        })
-    }
-
     /// Refuses options that contradict the file.
     fn compare(&self, options: &OpenOptions) -> Result<()> {
         let h = &self.header;
@@ -439,6 +447,20 @@ impl Inner {
         differs("efConstruction", options.ef_construction, h.ef_construction as usize)?;
         differs("quantization", options.quantization.map(Quantization::name), quantization.name())?;
         differs("model", options.model.as_deref(), h.model.as_str())
+    }
+}
+
+/// Says which file it is that cannot be taken for an index: what finds that out sees bytes and no path.
+fn named(path: &Path, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotADatabase
+        | ErrorKind::UnsupportedVersion
+        | ErrorKind::Corrupt
+        | ErrorKind::Truncated => {
+            let text = format!("{}: {}", path.display(), error.message());
+            error.saying(text)
+        }
+        _ => error,
     }
 }
 
