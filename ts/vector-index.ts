@@ -275,9 +275,9 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
   }
 
   /**
-   * The nearest records, nearest first. Small indexes are compared with exactly; larger ones are walked.
-   *
-   * Returned distances are exact in each case. With `include`, a record deleted while the search runs is left out.
+   * The nearest records, nearest first. In a small index the query is compared with every record. In a larger one the
+   * search walks a graph and may miss some of the nearest: `recall` or `efSearch` say how hard it looks, `exact` that it
+   * must not. Returned distances are exact in each case. With `include`, a record deleted while the search runs is left out.
    *
    * @param query - As many numbers as the index has dimensions.
    * @throws `ERR_CHASSIS_DIMENSION_MISMATCH`, `…_INVALID_QUERY` (NaN or infinite), `…_ZERO_NORM` (cosine),
