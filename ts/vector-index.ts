@@ -188,7 +188,8 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     const o = batchOptions(options)
     const given = toMatrix(vectors, this.dimensions, 'vectors')
     const stated = o.ids === undefined ? undefined : packIds(o.ids, this.idType)
-    const payloads = o.payloads === undefined ? undefined : packPayloads(o.payloads)
+    const payloads =
+      o.payloads === undefined ? undefined : packPayloads(o.payloads, given.length / this.dimensions)
     // Not before: a `toJSON` among the payloads may have called a write, which this one waits for.
     const [rows, ids] = [this.#calls.own(given), stated && this.#calls.own(stated)]
     const progress = o.onProgress && new Progress(o.onProgress, rows.length / this.dimensions)
@@ -214,7 +215,8 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     const [index, o] = [this.#open(), batchOptions(options, 'sync')]
     const rows = toMatrix(vectors, this.dimensions, 'vectors')
     const ids = o.ids === undefined ? undefined : packIds(o.ids, this.idType)
-    const payloads = o.payloads === undefined ? undefined : packPayloads(o.payloads)
+    const payloads =
+      o.payloads === undefined ? undefined : packPayloads(o.payloads, rows.length / this.dimensions)
     const added = sync(() => index.addBatchSync(rows, ids, payloads?.bytes, payloads?.lengths, o.threads))
     return this.#batchIds(ids, added)
   }
@@ -262,14 +264,14 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
    */
   async get<P = t.Payload>(id: Id<T>, options?: t.CallOptions): Promise<t.StoredRecord<T, P> | undefined> {
     const [index, key, signal] = [this.#open(), checkId(id), signalOnly(options)]
-    return toStored<T, P>(id, await this.#calls.read(signal, (c) => index.get(key, c)))
+    return toStored<T, P>(key as Id<T>, await this.#calls.read(signal, (c) => index.get(key, c)))
   }
 
   /** {@link get}, blocking. */
   getSync<P = t.Payload>(id: Id<T>): t.StoredRecord<T, P> | undefined {
     const [index, key] = [this.#open(), checkId(id)]
     return toStored<T, P>(
-      id,
+      key as Id<T>,
       sync(() => index.getSync(key)),
     )
   }
