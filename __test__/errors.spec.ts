@@ -311,11 +311,13 @@ test('paths', async (t) => {
   await rejects(t, () => VectorIndex.open(path, { create: 'never', dimensions: 4 }), 'ERR_CHASSIS_NOT_FOUND')
   await rejects(t, () => VectorIndex.open(path, { create: 'new' }), 'ERR_CHASSIS_INVALID_OPTION')
   await rejects(t, () => VectorIndex.open(folder, { dimensions: 4 }), 'ERR_CHASSIS_NOT_A_FILE')
-  await rejects(
+  const nowhere = join(folder, 'no/such/x')
+  const { message } = await rejects(
     t,
-    () => VectorIndex.open(join(folder, 'no/such/x'), { dimensions: 4 }),
+    () => VectorIndex.open(nowhere, { dimensions: 4 }),
     'ERR_CHASSIS_NOT_FOUND',
   )
+  t.is(message, `cannot create ${nowhere}: its folder does not exist`)
   for (const bad of ['', 'a\0b', `${folder}/${'x'.repeat(5_000)}`, '\ud800']) {
     await rejects(t, () => VectorIndex.open(bad, { dimensions: 4 }), 'ERR_CHASSIS_INVALID_PATH')
   }

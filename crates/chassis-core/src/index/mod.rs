@@ -170,12 +170,12 @@ impl VectorIndex {
         let open = || Store::open(vfs, path, mode, options.lock_timeout, tuning);
         match options.mode {
             Mode::Create => {
-                Store::create(vfs, path, header_for(options)?, tuning)?;
+                create_store(vfs, path, options, tuning)?;
                 open()
             }
             Mode::OpenOrCreate => match open() {
                 Err(e) if e.kind() == ErrorKind::NotFound && options.dimensions.is_some() => {
-                    match Store::create(vfs, path, header_for(options)?, tuning) {
+                    match create_store(vfs, path, options, tuning) {
                         Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
                         _ => open(),
                     }
@@ -448,6 +448,21 @@ impl Inner {
         differs("quantization", options.quantization.map(Quantization::name), quantization.name())?;
         differs("model", options.model.as_deref(), h.model.as_str())
     }
+}
+
+/// Creates the file. Of a folder that is not there or may not be written to, says so by the name that the caller knows:
+/// the file has a hidden one at first.
+fn create_store(vfs: &Arc<dyn Vfs>, path: &Path, options: &OpenOptions, tuning: &OpenTuning) -> Result<()> {
+    Store::create(vfs, path, header_for(options)?, tuning).map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::NotFound => "its folder does not exist".to_owned(),
+            ErrorKind::PermissionDenied => {
+                std::error::Error::source(&error).map_or(String::new(), |e| e.to_string())
+            }
+            _ => return error,
+        };
+        error.saying(format!("cannot create {}: {why}", path.display()))
+    })
 }
 
 /// Says which file it is that cannot be taken for an index: what finds that out sees bytes and no path.
