@@ -112,12 +112,53 @@ test('jsonl: bare arrays are vectors without ids', async (t) => {
 test('jsonl: several payload fields, all others, other field names', async (t) => {
   const where = file('c.jsonl', '{"key":"x","e":[1,1],"title":"T","url":"U","n":1}\n')
   const names = { idField: 'key', vectorField: 'e' }
-  t.deepEqual((await read(where, { ...names, payloadFields: ['title', 'none'] })).payloads, [{ title: 'T' }])
+  t.deepEqual((await read(where, { ...names, payloadFields: ['title', 'n'] })).payloads, [
+    { title: 'T', n: 1 },
+  ])
   t.deepEqual((await read(where, { ...names, payloadFields: ['*'] })).payloads, [
     { title: 'T', url: 'U', n: 1 },
   ])
   t.deepEqual((await read(where, { ...names, payloadField: 'url' })).payloads, ['U'])
   t.deepEqual((await read(where, names)).ids, ['x'])
+})
+
+test('jsonl: a stated field that is not there is an error that names it and the line', async (t) => {
+  const lines = '{"key":1,"vector":[1,2],"url":"U"}\n\n{"id":2,"vector":[1,3],"title":"T"}\n'
+  const where = file('fields.jsonl', lines)
+  const arrays = file('arrays.jsonl', '[1,2]\n[1,3]\n')
+  const cases: [string, Partial<ReaderOptions> & { skip?: boolean }, number, RegExp][] = [
+    [where, { idField: 'key' }, 3, /has no field "key"/],
+    [where, { idField: 'kye' }, 1, /has no field "kye"/],
+    [where, { idField: 'constructor' }, 1, /has no field "constructor"/],
+    [where, {}, 3, /has an id, but the lines before it have none/],
+    [where, { vectorField: 'emb', skip: true }, 1, /has no field "emb", and no line after it/],
+    [arrays, { payloadField: 'text' }, 1, /has no field "text", and no line after it/],
+    [arrays, { payloadFields: ['url'] }, 1, /has no field "url", and no line after it/],
+    [arrays, { idField: 'key' }, 1, /has no field "key"/],
+  ]
+  for (const [input, options, line, expected] of cases) {
+    const error = await failure(t, read(input, options))
+    t.regex(error.message, expected)
+    t.like(error, { exit: 3, code: 'ERR_CHASSIS_BAD_INPUT', details: { line } }, error.message)
+  }
+  const { hint } = await failure(t, read(where, { idField: 'kye' }))
+  t.is(hint, '--id-field names it; the line has "key", "vector", "url"')
+  const some = file('some.jsonl', '{"vector":[1,2]}\n{"vector":[1,3],"title":"T"}\n')
+  t.deepEqual((await read(some, { payloadField: 'title' })).payloads, [undefined, 'T'], 'one line is enough')
+  t.deepEqual((await read(file('none.jsonl', '\n'), { idField: 'key', payloadField: 'x' })).ids, [])
+})
+
+test('field options for formats without fields are refused', async (t) => {
+  const where = file('fields.npy', npy('<f4', [2, 2], bytesOf(new Float32Array([1, 2, 3, 4]))))
+  for (const options of [{ idField: 'a' }, { vectorField: 'a' }, { payloadFields: ['a'] }]) {
+    const error = await failure(t, read(where, options))
+    t.like(error, { exit: 2, code: 'ERR_CHASSIS_USAGE' })
+    t.regex(error.message, /--\w+-fields? is for jsonl, and npy has no fields/)
+  }
+  const ids = file('keys.jsonl', '{"key":7}\n{"key":8}\n')
+  t.deepEqual((await read(where, { ids, idField: 'key' })).ids, [7, 8])
+  const error = await failure(t, read(where, { ids }))
+  t.regex(error.message, /line 1: has no field "id"/)
 })
 
 test('jsonl: integer ids as digits are exact up to 2^64 - 1', async (t) => {

@@ -70,10 +70,14 @@ test('build refuses a target that cannot be a file before it reads the input', a
       [`${at('docs.chassis')}/`, 2, 'ERR_CHASSIS_INVALID_PATH', /docs\.chassis\/ ends in a slash/],
       [at('folder'), 8, 'ERR_CHASSIS_NOT_A_FILE', /folder is a folder, not a file/],
       [at('none/x.chassis'), 4, 'ERR_CHASSIS_NOT_FOUND', /there is no folder .*none/],
+      [at('docs.chassis/x'), 4, 'ERR_CHASSIS_NOT_FOUND', /folder .*docs\.chassis: .*docs\.chassis is a file/],
+      [at('docs.chassis/x/y'), 4, 'ERR_CHASSIS_NOT_FOUND', /folder .*x: .*docs\.chassis is a file/],
     ] as const) {
       const { data } = await json(['build', at('bad.jsonl'), '-o', target, ...how])
       t.like(data, { exit, code }, target)
       t.regex(data['message'] as string, message)
+      // Where a file is, no folder can be made.
+      t.is(/mkdir/.test(data['hint'] as string), target.includes('none'), data['hint'] as string)
     }
   }
   t.deepEqual(readdirSync(at('.')), before)

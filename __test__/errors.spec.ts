@@ -305,16 +305,19 @@ test('options are checked, and compared with the file', async (t) => {
 test('paths', async (t) => {
   const path = place(t)
   const folder = dirname(path)
-  await rejects(t, () => VectorIndex.open(path), 'ERR_CHASSIS_NOT_FOUND')
+  const missing = await rejects(t, () => VectorIndex.open(path), 'ERR_CHASSIS_NOT_FOUND')
+  t.is(missing.message, `${path} does not exist; to create it, state dimensions`)
   await rejects(t, () => VectorIndex.open(path, { readOnly: true }), 'ERR_CHASSIS_NOT_FOUND')
   await rejects(t, () => VectorIndex.open(path, { create: 'never', dimensions: 4 }), 'ERR_CHASSIS_NOT_FOUND')
   await rejects(t, () => VectorIndex.open(path, { create: 'new' }), 'ERR_CHASSIS_INVALID_OPTION')
   await rejects(t, () => VectorIndex.open(folder, { dimensions: 4 }), 'ERR_CHASSIS_NOT_A_FILE')
-  await rejects(
+  const nowhere = join(folder, 'no/such/x')
+  const { message } = await rejects(
     t,
-    () => VectorIndex.open(join(folder, 'no/such/x'), { dimensions: 4 }),
+    () => VectorIndex.open(nowhere, { dimensions: 4 }),
     'ERR_CHASSIS_NOT_FOUND',
   )
+  t.is(message, `cannot create ${nowhere}: its folder does not exist`)
   for (const bad of ['', 'a\0b', `${folder}/${'x'.repeat(5_000)}`, '\ud800']) {
     await rejects(t, () => VectorIndex.open(bad, { dimensions: 4 }), 'ERR_CHASSIS_INVALID_PATH')
   }
@@ -340,7 +343,8 @@ test('foreign files are refused and never written', async (t) => {
   const text = Buffer.from('forty bytes of text that are no index..')
   for (const bytes of [Buffer.alloc(0), text, Buffer.alloc(50_000), Buffer.alloc(50_000, 0xa5)]) {
     writeFileSync(path, bytes)
-    await rejects(t, () => VectorIndex.open(path), 'ERR_CHASSIS_NOT_A_DATABASE')
+    const { message } = await rejects(t, () => VectorIndex.open(path), 'ERR_CHASSIS_NOT_A_DATABASE')
+    t.true(message.includes(path), message)
     await rejects(t, () => VectorIndex.open(path, { readOnly: true }), 'ERR_CHASSIS_NOT_A_DATABASE')
     if (bytes.length > 0) {
       await rejects(t, () => VectorIndex.open(path, { dimensions: 4 }), 'ERR_CHASSIS_NOT_A_DATABASE')

@@ -192,6 +192,38 @@ test('a signal stops every call that was given it', async (t) => {
   for (const index of indexes) await index.close()
 })
 
+test('a signal stops a commit while it fits, and what was to be committed is still there', async (t) => {
+  const path = place(t)
+  const index = await VectorIndex.open(path, { dimensions: 256, metric: 'l2' })
+  await index.addBatch(clustered(4_000, 256, 5))
+  const controller = new AbortController()
+  const commit = index.commit({ signal: controller.signal })
+  // The pool takes calls up in order: the commit runs, and fits a recall table, which takes far longer than this.
+  await index.has(0)
+  const reason = new Error('not this one')
+  controller.abort(reason)
+  t.is(await commit.catch((error: unknown) => error), reason)
+  t.deepEqual([index.size, index.statsSync().commit], [4_000, 0])
+  t.is(await index.commit(), 1)
+  await index.close()
+  const again = await VectorIndex.open(path, { readOnly: true })
+  t.is(again.size, 4_000)
+  await again.close()
+})
+
+test('a signal stops a check that runs', async (t) => {
+  const index = await VectorIndex.open(place(t), { dimensions: 128, metric: 'l2' })
+  await index.addBatch(clustered(8_000, 128, 5))
+  const controller = new AbortController()
+  const check = index.check({ signal: controller.signal })
+  await index.has(0)
+  const reason = new Error('enough seen')
+  controller.abort(reason)
+  t.is(await check.catch((error: unknown) => error), reason)
+  t.true((await index.check({ level: 'meta' })).ok)
+  await index.close()
+})
+
 test('checks wait for a write in its queue, not on the threads that searches need', async (t) => {
   const index = await VectorIndex.open(place(t), { dimensions: 32, metric: 'l2' })
   const controller = new AbortController()

@@ -9,8 +9,9 @@
 use std::cell::RefCell;
 
 use chassis_core::{
-    BatchOptions, CheckLevel, CheckReport, CompactOptions, CompactReport, Error, ErrorKind, Hits, Id, Record,
-    Result, SearchBatchOptions, Stats, StatsOptions, VectorIndex, WarmOptions, WarmReport,
+    BatchOptions, CheckLevel, CheckOptions, CheckReport, CommitOptions, CompactOptions, CompactReport, Error,
+    ErrorKind, Hits, Id, Record, Result, SearchBatchOptions, Stats, StatsOptions, VectorIndex, WarmOptions,
+    WarmReport,
 };
 use napi::Env;
 use napi::bindgen_prelude::BigUint64ArraySlice;
@@ -104,8 +105,8 @@ impl NativeIndex {
         Box::new(move || index.stats_with(&StatsOptions { huge_pages: huge_pages.unwrap_or(false) }))
     }
 
-    fn checking(&self, level: Option<String>) -> Rest<CheckReport> {
-        let index = self.index.clone();
+    fn checking(&self, level: Option<String>, cancel: Option<&CancelToken>) -> Rest<CheckReport> {
+        let (index, flag) = (self.index.clone(), cancel.map(CancelToken::flag));
         Box::new(move || {
             let level = match level.as_deref() {
                 None => CheckLevel::default(),
@@ -117,7 +118,15 @@ impl NativeIndex {
                     return Err(Error::new(ErrorKind::InvalidOption, text));
                 }
             };
-            index.check(level)
+            index.check_with(&CheckOptions { level, cancel: flag.as_deref() })
+        })
+    }
+
+    fn committing(&self, cancel: Option<&CancelToken>) -> Rest<usize> {
+        let (index, flag) = (self.index.clone(), cancel.map(CancelToken::flag));
+        Box::new(move || {
+            let number = index.commit_with(&CommitOptions { cancel: flag.as_deref() })?;
+            Ok(number as usize)
         })
     }
 
@@ -391,12 +400,12 @@ impl NativeIndex {
 
     #[napi(ts_return_type = "Promise<number>")]
     pub fn commit(&self, cancel: Option<&CancelToken>) -> Async<usize> {
-        run(cancel, self.plain(|index| index.commit().map(|number| number as usize)))
+        run(cancel, self.committing(cancel))
     }
 
     #[napi]
     pub fn commit_sync(&self, env: &Env) -> napi::Result<f64> {
-        now(env, self.plain(|index| index.commit().map(|number| number as usize)))
+        now(env, self.committing(None))
     }
 
     #[napi(ts_return_type = "Promise<void>")]
@@ -421,12 +430,12 @@ impl NativeIndex {
 
     #[napi(ts_return_type = "Promise<NativeReport>")]
     pub fn check(&self, level: Option<String>, cancel: Option<&CancelToken>) -> Async<CheckReport> {
-        run(cancel, self.checking(level))
+        run(cancel, self.checking(level, cancel))
     }
 
     #[napi]
     pub fn check_sync(&self, env: &Env, level: Option<String>) -> napi::Result<NativeReport> {
-        now(env, self.checking(level))
+        now(env, self.checking(level, None))
     }
 
     #[napi(ts_return_type = "Promise<NativeCompactReport>")]

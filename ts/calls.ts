@@ -2,6 +2,7 @@
  * How calls run: errors made typed, signals heard, writes one after another, and closing only when nothing runs.
  */
 import { ChassisError, fromNative } from './errors.js'
+import { copyOf } from './memory.js'
 import { native } from './native.js'
 import type { CancelToken } from './native.js'
 
@@ -129,7 +130,8 @@ export class Calls {
    * them, before the caller can change them.
    */
   own<A extends Float32Array | BigUint64Array | string[]>(input: A): A {
-    return this.#writing === 0 ? input : (input.slice() as A)
+    if (this.#writing === 0) return input
+    return (Array.isArray(input) ? input.slice() : copyOf(input as Float32Array | BigUint64Array)) as A
   }
 
   #end(): void {

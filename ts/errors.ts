@@ -99,13 +99,23 @@ export function fromNative(error: unknown): unknown {
   return new ChassisError(coded[1] as ChassisErrorCode, coded[2] as string, cause)
 }
 
+/** What may be asked of any object, one that refuses to answer among them. */
+function className(value: object): string | undefined {
+  try {
+    const { name } = (value.constructor ?? {}) as { name?: unknown }
+    return typeof name === 'string' && name !== '' && name.length <= 40 ? name : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** Names a value in a message without printing all of it. */
 export function describe(value: unknown): string {
   if (value === null) return 'null'
   if (typeof value === 'string')
     return value.length > 40 ? `a string of ${value.length} characters` : JSON.stringify(value)
-  if (typeof value === 'object')
-    return `${(value.constructor as { name?: string } | undefined)?.name ?? 'an object'}`
+  if (typeof value === 'object') return className(value) ?? 'an object'
   if (typeof value === 'function') return 'a function'
-  return typeof value === 'bigint' ? `${value}n` : String(value)
+  const text = typeof value === 'bigint' ? `${value}n` : String(value)
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text
 }

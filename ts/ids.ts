@@ -8,7 +8,7 @@
 import { types } from 'node:util'
 
 import { ChassisError, describe } from './errors.js'
-import { readable } from './memory.js'
+import { readable, room } from './memory.js'
 import type { IdType } from './types.js'
 
 const WORD = 2 ** 32
@@ -18,7 +18,8 @@ const MAX_U64 = 2n ** 64n - 1n
 export function checkId(id: unknown): number | bigint | string {
   switch (typeof id) {
     case 'number':
-      if (Number.isSafeInteger(id) && id >= 0) return id
+      // 0 is added to make one of the two zeros.
+      if (Number.isSafeInteger(id) && id >= 0) return id + 0
       throw invalidId(`id ${id} is not a whole number from 0 to 2^53 - 1; use a bigint for larger ones`)
     case 'bigint':
       if (id >= 0n && id <= MAX_U64) return id
@@ -39,11 +40,12 @@ export function packIds(ids: unknown, idType: IdType): BigUint64Array | string[]
   if (idType === 'string') return Array.from(ids, (id, i) => ofType(checkId(id), 'string', i) as string)
   let packed = new BigUint64Array()
   let words = new Uint32Array()
-  for (let i = 0; i < ids.length; i++) {
+  const length = ids.length
+  for (let i = 0; i < length; i++) {
     const id = ofType(checkId(ids[i]), 'integer', i)
     // Not before: a list without ids may be of any length.
     if (i === 0) {
-      packed = new BigUint64Array(ids.length)
+      packed = room(() => new BigUint64Array(length), length, 'ids')
       words = new Uint32Array(packed.buffer)
     }
     if (typeof id === 'number') {

@@ -67,18 +67,33 @@ export function flag(name: string, value: unknown): boolean | undefined {
   throw invalid(`${name} must be true or false, not ${describe(value)}`)
 }
 
+/** Characters of the longest text that an option may be: more than any option takes. */
+const LONGEST = 1000
+
 function text(name: string, value: unknown): string | undefined {
   if (value === undefined) return undefined
-  if (typeof value === 'string' && value.isWellFormed()) return value
-  throw invalid(`${name} must be a well-formed string, not ${describe(value)}`)
+  // What the core makes of a text is said with the text in it.
+  if (typeof value === 'string' && value.length <= LONGEST && value.isWellFormed()) return value
+  throw invalid(
+    `${name} must be a well-formed string of at most ${LONGEST} characters, not ${describe(value)}`,
+  )
 }
 
 /** The signal of a call, if there is one. */
 export function signalOf(options: CallOptions | undefined): AbortSignal | undefined {
   if (options === undefined) return undefined
   const { signal } = toObject(options)
-  if (signal === undefined || signal instanceof AbortSignal) return signal
+  if (signal === undefined || isSignal(signal)) return signal
   throw invalid(`signal must be an AbortSignal, not ${describe(signal)}`)
+}
+
+/** One that answers: what only inherits from a signal does not. */
+function isSignal(value: unknown): value is AbortSignal {
+  try {
+    return value instanceof AbortSignal && typeof value.aborted === 'boolean'
+  } catch {
+    return false
+  }
 }
 
 const CALL = names([])
@@ -92,7 +107,7 @@ export function signalOnly(options: CallOptions | undefined): AbortSignal | unde
 
 /** A path of the file system. */
 export function toPath(path: unknown): string {
-  if (path instanceof URL) {
+  if (isUrl(path)) {
     if (path.protocol === 'file:') return fromUrl(path)
     throw new ChassisError(
       'ERR_CHASSIS_INVALID_PATH',
@@ -112,6 +127,14 @@ export function toPath(path: unknown): string {
     )
   }
   return path
+}
+
+function isUrl(value: unknown): value is URL {
+  try {
+    return value instanceof URL && typeof value.href === 'string'
+  } catch {
+    return false
+  }
 }
 
 function fromUrl(url: URL): string {

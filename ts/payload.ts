@@ -8,7 +8,7 @@
 import { types } from 'node:util'
 
 import { ChassisError, describe } from './errors.js'
-import { checkThere } from './memory.js'
+import { checkThere, lengthOf } from './memory.js'
 import type { Payload, PayloadInput } from './types.js'
 
 const RAW = 0
@@ -19,7 +19,7 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 export function encodePayload(payload: PayloadInput): Uint8Array {
   if (types.isUint8Array(payload)) {
     checkThere(payload, 'the payload')
-    const bytes = new Uint8Array(payload.length + 1)
+    const bytes = new Uint8Array(lengthOf(payload) + 1)
     bytes[0] = RAW
     bytes.set(payload, 1)
     return bytes
@@ -55,12 +55,17 @@ export function decodePayload(bytes: Uint8Array): Payload {
 }
 
 /** Payloads of a batch in one piece: all bytes, and a length per row, -1 where there is none. */
-export function packPayloads(payloads: unknown): { bytes: Uint8Array; lengths: Float64Array } {
+export function packPayloads(payloads: unknown, rows: number): { bytes: Uint8Array; lengths: Float64Array } {
   if (!Array.isArray(payloads)) throw invalid(`payloads must be an array, not ${describe(payloads)}`)
-  const lengths = new Float64Array(payloads.length)
+  // Before they are read: a list of holes may be of any length. Half a vector is refused later, whatever is beside it.
+  const count = Number.isInteger(rows) ? rows : 0
+  if (count === rows && payloads.length !== rows) {
+    throw invalid(`${payloads.length} payloads for ${rows} vectors`)
+  }
+  const lengths = new Float64Array(count)
   const parts: Uint8Array[] = []
   let total = 0
-  for (let i = 0; i < payloads.length; i++) {
+  for (let i = 0; i < count; i++) {
     const payload = payloads[i] as PayloadInput | undefined
     if (payload === undefined) {
       lengths[i] = -1

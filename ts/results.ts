@@ -100,8 +100,9 @@ export class SearchResult<T extends IdType = 'integer', I extends Include = neve
 
   /** The result at a position, counted from the end when negative; `undefined` where there is none. */
   at(position: number): SearchRow<T, I> | undefined {
-    const i = position < 0 ? position + this.length : position
-    return i in this.ids ? this.#row(i) : undefined
+    const whole = Math.trunc(position) || 0
+    const i = whole < 0 ? whole + this.length : whole
+    return i >= 0 && i < this.length ? this.#row(i) : undefined
   }
 
   /** All results as rows. */

@@ -151,16 +151,24 @@ export type Include = 'vector' | 'payload'
 export interface SearchSyncOptions<I extends Include = Include> {
   /** Results wanted, 0 to 2^20. More than there are records gives them all. Default 10. */
   k?: number | undefined
-  /** Candidates held on the walk, 1 to 2^20, raised to `k`. More costs time and finds more. Default 64. */
+  /**
+   * Effort: how many candidates a search keeps in view while it walks the graph, 1 to 2^20; fewer than `k` count as `k`.
+   * More finds more of the true nearest and takes longer. What a number finds depends on the data: to ask for a quality,
+   * state `recall`. Default 64 where neither is stated. Of no effect where every record is compared: see `exact`.
+   */
   efSearch?: number | undefined
   /**
-   * In place of `efSearch`: the share of the true `k` nearest to find, 0.5 to 0.999, on average over queries that
-   * resemble the stored vectors. What it takes is measured in each index when it is committed, and again when it has
-   * doubled, so the same number means the same quality on any data. Queries unlike the stored vectors may find less.
-   * Throws `ERR_CHASSIS_INVALID_OPTION` beside `efSearch`.
+   * Quality, in place of `efSearch`: the share of the true `k` nearest to find, 0.5 to 0.999, on average over queries
+   * that resemble the stored vectors; others may find less. The effort it takes is measured by the first commit with
+   * 2,048 records and again when they have doubled; before that a careful one is assumed. More than
+   * {@link RecallStats.highest} is tried for, not promised. Beside `efSearch` it is `ERR_CHASSIS_INVALID_OPTION`.
    */
   recall?: number | undefined
-  /** Compares with every record instead of walking the graph. Default `false`. */
+  /**
+   * Compares the query with every record, so that none of the nearest is missed; the time grows with the index. Default
+   * `false`: only where that is quick, up to 200,000 records times dimensions, or all records are wanted. `efSearch` and
+   * `recall` then only have to be valid.
+   */
   exact?: boolean | undefined
   /** Only results at this distance or nearer. Default: at any. */
   radius?: number | undefined

@@ -188,7 +188,8 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     const o = batchOptions(options)
     const given = toMatrix(vectors, this.dimensions, 'vectors')
     const stated = o.ids === undefined ? undefined : packIds(o.ids, this.idType)
-    const payloads = o.payloads === undefined ? undefined : packPayloads(o.payloads)
+    const payloads =
+      o.payloads === undefined ? undefined : packPayloads(o.payloads, given.length / this.dimensions)
     // Not before: a `toJSON` among the payloads may have called a write, which this one waits for.
     const [rows, ids] = [this.#calls.own(given), stated && this.#calls.own(stated)]
     const progress = o.onProgress && new Progress(o.onProgress, rows.length / this.dimensions)
@@ -214,7 +215,8 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
     const [index, o] = [this.#open(), batchOptions(options, 'sync')]
     const rows = toMatrix(vectors, this.dimensions, 'vectors')
     const ids = o.ids === undefined ? undefined : packIds(o.ids, this.idType)
-    const payloads = o.payloads === undefined ? undefined : packPayloads(o.payloads)
+    const payloads =
+      o.payloads === undefined ? undefined : packPayloads(o.payloads, rows.length / this.dimensions)
     const added = sync(() => index.addBatchSync(rows, ids, payloads?.bytes, payloads?.lengths, o.threads))
     return this.#batchIds(ids, added)
   }
@@ -262,22 +264,22 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
    */
   async get<P = t.Payload>(id: Id<T>, options?: t.CallOptions): Promise<t.StoredRecord<T, P> | undefined> {
     const [index, key, signal] = [this.#open(), checkId(id), signalOnly(options)]
-    return toStored<T, P>(id, await this.#calls.read(signal, (c) => index.get(key, c)))
+    return toStored<T, P>(key as Id<T>, await this.#calls.read(signal, (c) => index.get(key, c)))
   }
 
   /** {@link get}, blocking. */
   getSync<P = t.Payload>(id: Id<T>): t.StoredRecord<T, P> | undefined {
     const [index, key] = [this.#open(), checkId(id)]
     return toStored<T, P>(
-      id,
+      key as Id<T>,
       sync(() => index.getSync(key)),
     )
   }
 
   /**
-   * The nearest records, nearest first. Small indexes are compared with exactly; larger ones are walked.
-   *
-   * Returned distances are exact in each case. With `include`, a record deleted while the search runs is left out.
+   * The nearest records, nearest first. In a small index the query is compared with every record. In a larger one the
+   * search walks a graph and may miss some of the nearest: `recall` or `efSearch` say how hard it looks, `exact` that it
+   * must not. Returned distances are exact in each case. With `include`, a record deleted while the search runs is left out.
    *
    * @param query - As many numbers as the index has dimensions.
    * @throws `ERR_CHASSIS_DIMENSION_MISMATCH`, `…_INVALID_QUERY` (NaN or infinite), `…_ZERO_NORM` (cosine),
@@ -360,7 +362,8 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
    * Makes everything so far durable and gives the commit's number. Once it resolves, no crash and no power cut loses
    * it. Without changes it gives the last number and touches nothing. Costs two flushes of the device's cache.
    *
-   * Some commits also make what searches use, which is not to be cancelled:
+   * Some commits also make what searches use, and can be aborted while they do: what was to be committed is still there.
+   * Once it writes, a commit is past stopping.
    *
    * - codes, where `quantization` makes any: at 2,048 records and at most once more, at eight times as many as they were
    *   fitted on, unless a batch has done so itself. Up to a second for the model, on one core, and the codes of all

@@ -5,14 +5,15 @@
 import { types } from 'node:util'
 
 import { ChassisError, describe } from './errors.js'
-import { checkThere, readable } from './memory.js'
+import { checkThere, lengthOf, readable, room } from './memory.js'
 
 /** One vector as the binding takes it. */
 export function toVector(value: unknown, what: string): Float32Array {
   if (types.isFloat32Array(value)) return readable(value, what)
   if (!Array.isArray(value)) throw notAVector(value, what)
-  const vector = new Float32Array(value.length)
-  fill(vector, 0, value, what)
+  const length = value.length
+  const vector = floats(length, what)
+  fill(vector, 0, value, length, what)
   return vector
 }
 
@@ -24,26 +25,39 @@ export function toMatrix(value: unknown, dimensions: number, what: string): Floa
       `${what} must be a Float32Array of whole vectors or an array of vectors, not ${describe(value)}`,
     )
   }
-  let matrix = new Float32Array()
-  for (let row = 0; row < value.length; row++) {
+  let matrix: Float32Array = new Float32Array()
+  // Read once, here and of each row: what is read may change what is not read yet.
+  const rows = value.length
+  for (let row = 0; row < rows; row++) {
     const vector: unknown = value[row]
     const name = `${what}[${row}]`
     if (types.isFloat32Array(vector)) checkThere(vector, name)
     else if (!Array.isArray(vector)) throw notAVector(vector, name)
-    if (vector.length !== dimensions) {
-      const text = `${name} has ${vector.length} dimensions, the index ${dimensions}`
+    const length = Array.isArray(vector) ? vector.length : lengthOf(vector)
+    if (length !== dimensions) {
+      const text = `${name} has ${length} dimensions, the index ${dimensions}`
       throw new ChassisError('ERR_CHASSIS_DIMENSION_MISMATCH', text)
     }
     // Not before: a list without rows may be of any length.
-    if (row === 0) matrix = new Float32Array(value.length * dimensions)
-    if (Array.isArray(vector)) fill(matrix, row * dimensions, vector, name)
+    if (row === 0) matrix = floats(rows * dimensions, what)
+    if (Array.isArray(vector)) fill(matrix, row * dimensions, vector, length, name)
     else matrix.set(vector, row * dimensions)
   }
   return matrix
 }
 
-function fill(target: Float32Array, offset: number, values: readonly unknown[], what: string): void {
-  for (let i = 0; i < values.length; i++) {
+function floats(length: number, what: string): Float32Array {
+  return room(() => new Float32Array(length), length, what)
+}
+
+function fill(
+  target: Float32Array,
+  offset: number,
+  values: readonly unknown[],
+  length: number,
+  what: string,
+): void {
+  for (let i = 0; i < length; i++) {
     const value = values[i]
     if (typeof value !== 'number')
       throw invalid(`${what} has ${describe(value)} at position ${i}, not a number`)

@@ -14,6 +14,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
 } from 'node:fs'
 import path from 'node:path'
@@ -82,11 +83,30 @@ export function checkTarget(target: string, replace: boolean): void {
 
 function checkFolder(target: string): void {
   const folder = path.dirname(target)
-  const info = statSync(folder, { throwIfNoEntry: false })
-  if (info?.isDirectory() === true) return
-  throw new CliError(Exit.notFound, 'ERR_CHASSIS_NOT_FOUND', `there is no folder ${folder}`, {
-    hint: `make it first: mkdir -p ${folder}`,
+  if (about(statSync, folder)?.isDirectory() === true) return
+  let there = folder
+  while (about(lstatSync, there) === undefined) there = path.dirname(there)
+  const message = `there is no folder ${folder}`
+  const found = about(statSync, there)
+  if (found?.isDirectory() === true) {
+    const hint = `make it first: mkdir -p ${/^[\w./-]+$/.test(folder) ? folder : JSON.stringify(folder)}`
+    throw new CliError(Exit.notFound, 'ERR_CHASSIS_NOT_FOUND', message, { hint })
+  }
+  // No folder can be made there.
+  const what = found === undefined ? 'a link to nothing' : 'a file'
+  throw new CliError(Exit.notFound, 'ERR_CHASSIS_NOT_FOUND', `${message}: ${there} is ${what}`, {
+    hint: 'write into a folder: -o FOLDER/NAME.chassis',
   })
+}
+
+/** What is there, if anything. Nothing is below a file. */
+function about(look: typeof statSync, where: string): Stats | undefined {
+  try {
+    return look(where, { throwIfNoEntry: false })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined
+    throw error
+  }
 }
 
 /** The complaint about a target that is there and may not be replaced. */

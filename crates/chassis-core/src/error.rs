@@ -139,6 +139,11 @@ impl Error {
         Error::with_source(kind, format!("{what}: {source}"), source)
     }
 
+    /// The same error in the words of who knows more about it.
+    pub(crate) fn saying(self, message: impl Into<String>) -> Self {
+        Error { message: message.into(), ..self }
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -155,6 +160,15 @@ impl Error {
     }
 }
 
+/// A text as a message repeats it: of one that is long, the beginning and the length.
+pub(crate) fn brief(text: &str) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], text.len()),
+        None => format!("{text:?}"),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code(), self.message)
@@ -164,5 +178,17 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|e| e as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_repeats_the_beginning_of_a_long_text() {
+        assert_eq!(brief("l2\n"), r#""l2\n""#);
+        assert_eq!(brief(&"é".repeat(60)).chars().count(), 62);
+        assert_eq!(brief(&"é".repeat(1_000_000)), format!("{:?}… (2000000 bytes)", "é".repeat(60)));
     }
 }

@@ -137,8 +137,7 @@ async function appendTo(context: Context, plan: Plan, reader: Reader): Promise<O
       },
     }
     const added = await addAll(context, reader, sink, plan)
-    signal.throwIfAborted()
-    await index.commit()
+    await index.commit({ signal })
     return { stats: await index.stats(), added }
   } finally {
     await index.close()
@@ -170,7 +169,7 @@ async function makeNew(context: Context, plan: Plan, reader: Reader): Promise<Ou
     }
     const added = await addAll(context, reader, sink, plan)
     const whole = index ?? (await create(emptyDimensions(plan, reader), undefined))
-    await whole.commit()
+    await whole.commit({ signal: context.signal })
     const stats = await whole.stats()
     await whole.close()
     await replaced?.close()

@@ -13,8 +13,8 @@ export interface Source {
   /** The text of the vector, the id, or the path. */
   readonly value: string
   readonly format: Format | undefined
-  readonly idField: string
-  readonly vectorField: string
+  readonly idField: string | undefined
+  readonly vectorField: string | undefined
 }
 
 export interface QueryBatch {
@@ -53,7 +53,7 @@ function single({ name, vector }: { name: string; vector: Float32Array }): Query
   return { name, dimensions: vector.length, vectors: vector, names: [0] }
 }
 
-function parseVector(name: string, text: string, field: string): { name: string; vector: Float32Array } {
+function parseVector(name: string, text: string, field = 'vector'): { name: string; vector: Float32Array } {
   const hint = 'write the vector as a JSON array: [0.1, 0.2, 0.3]'
   let value: unknown
   try {
@@ -62,9 +62,9 @@ function parseVector(name: string, text: string, field: string): { name: string;
     throw inputError(`${name} is not valid JSON: ${(error as Error).message}`, hint)
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    value = (value as Record<string, unknown>)[field]
-    if (value === undefined)
+    if (!Object.hasOwn(value, field))
       throw inputError(`${name} has no field ${JSON.stringify(field)}`, `${hint}, or pass --vector-field`)
+    value = (value as Record<string, unknown>)[field]
   }
   if (!Array.isArray(value) || value.length === 0)
     throw inputError(`${name} is not an array of numbers`, hint)

@@ -6,7 +6,6 @@ import { type IdType, type Include, type SearchResult, VectorIndex } from '../..
 import type { Args } from '../args.js'
 import type { Command, Context } from '../command.js'
 import { CliError, Exit, usageError } from '../errors.js'
-import { READER_DEFAULTS } from '../readers/index.js'
 import { FORMATS } from '../readers/reader.js'
 import { OUTPUT_FORMATS, type OutputFormat, printResults } from './query-output.js'
 import { type QueryBatch, queriesFrom, type Source } from './query-source.js'
@@ -120,8 +119,8 @@ function sourceOf(args: Args): Source {
   const stated = ['vector', 'id', 'file', 'queries'].filter((name) => args.has(name))
   if (stated.length > 1) throw args.conflict(stated[0]!, stated[1]!)
   const fields = {
-    idField: args.string('id-field') ?? READER_DEFAULTS.idField,
-    vectorField: args.string('vector-field') ?? READER_DEFAULTS.vectorField,
+    idField: args.string('id-field'),
+    vectorField: args.string('vector-field'),
   }
   const format = args.choice('format', FORMATS)
   const value = stated[0] === undefined ? undefined : args.string(stated[0])

@@ -70,7 +70,7 @@ function describe(value: unknown): string {
 
 export interface IdOptions {
   readonly idType: IdType | undefined
-  readonly idField: string
+  readonly idField: string | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -141,13 +141,18 @@ async function* npyIds(
   }
 }
 
+/** Whether a file of ids is one of JSON lines. */
+export function isJsonIds(path: string): boolean {
+  return /\.(jsonl|ndjson)$/i.test(path)
+}
+
 /** A JSON value a line (a string, a number, or an object with the id in a field), or bare text for other names. */
 async function* lineIds(
   path: string,
   rule: IdRule,
-  { idField, signal }: IdOptions,
+  { idField = 'id', signal }: IdOptions,
 ): AsyncGenerator<RowId, void, undefined> {
-  const json = /\.(jsonl|ndjson)$/i.test(path)
+  const json = isJsonIds(path)
   const source = await openSource(path, signal)
   for await (const { number, text } of textLines(source)) {
     let value: unknown = /^\d+$/.test(text) && rule.type !== 'string' && !json ? BigInt(text) : text
@@ -158,7 +163,14 @@ async function* lineIds(
         const problem = `not valid JSON: ${(error as Error).message}`
         throw rowError(source.name, 'line', number, problem, 'write one JSON value a line')
       }
-      if (typeof value === 'object' && value !== null) value = (value as Record<string, unknown>)[idField]
+      if (typeof value === 'object' && value !== null) {
+        const fields = value as Record<string, unknown>
+        if (!Object.hasOwn(fields, idField)) {
+          const problem = `has no field ${JSON.stringify(idField)}`
+          throw rowError(source.name, 'line', number, problem, 'pass --id-field for another one')
+        }
+        value = fields[idField]
+      }
     }
     const accepted = rule.accept(value)
     if ('problem' in accepted) throw rowError(source.name, 'line', number, accepted.problem)

@@ -2,7 +2,7 @@
  * Which reader reads a file: by `--format`, else by the end of its name.
  */
 import { usageError } from '../errors.js'
-import { IdFile } from './ids.js'
+import { IdFile, isJsonIds } from './ids.js'
 import { jsonlReader } from './jsonl.js'
 import { npyReader } from './npy.js'
 import type { BadRows, Format, IdType, Reader } from './reader.js'
@@ -15,9 +15,10 @@ export interface ReaderOptions {
   readonly idType: IdType | undefined
   /** A file with one id a row, for formats without ids of their own. */
   readonly ids: string | undefined
-  readonly idField: string
-  readonly vectorField: string
-  readonly payloadField: string
+  /** Names of fields as stated; those that are not are `id`, `vector` and `payload`. */
+  readonly idField: string | undefined
+  readonly vectorField: string | undefined
+  readonly payloadField: string | undefined
   readonly payloadFields: readonly string[] | undefined
   readonly bad: BadRows
   /** Ends a read that waits for its input. */
@@ -30,9 +31,9 @@ export const READER_DEFAULTS = {
   dimensions: undefined,
   idType: undefined,
   ids: undefined,
-  idField: 'id',
-  vectorField: 'vector',
-  payloadField: 'payload',
+  idField: undefined,
+  vectorField: undefined,
+  payloadField: undefined,
   payloadFields: undefined,
   signal: undefined,
 } as const
@@ -71,8 +72,21 @@ export async function openReader(path: string, options: ReaderOptions): Promise<
   if (path === '-' && options.ids === '-') {
     throw usageError('vectors and --ids cannot both be standard input', 'put one of them in a file')
   }
+  if (format !== 'jsonl') refuseFields(format, options)
   const source = await openSource(path, options.signal)
   if (format === 'jsonl') return jsonlReader(source, options)
   const ids = options.ids === undefined ? undefined : new IdFile(options.ids, options)
   return format === 'npy' ? npyReader(source, ids) : stridedReader(source, format, options.dimensions, ids)
+}
+
+/** Only lines have fields: of the vectors, or of the ids beside them. */
+function refuseFields(format: Format, options: ReaderOptions): void {
+  const stated = [
+    options.idField !== undefined && !isJsonIds(options.ids ?? '') && 'id-field',
+    options.vectorField !== undefined && 'vector-field',
+    options.payloadField !== undefined && 'payload-field',
+    (options.payloadFields?.length ?? 0) > 0 && 'payload-fields',
+  ].find((name) => name !== false)
+  if (stated !== undefined)
+    throw usageError(`--${stated} is for jsonl, and ${format} has no fields`, 'leave it out')
 }

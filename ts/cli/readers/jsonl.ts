@@ -9,10 +9,11 @@ import { type BadRows, batchRows, type IdType, type Reader, type RowBatch, type 
 import type { ByteSource } from './source.js'
 
 export interface JsonlOptions {
-  readonly idField: string
-  readonly vectorField: string
-  /** One field to keep as the payload. */
-  readonly payloadField: string
+  /** The field with the id, when it is stated: each line must have it. */
+  readonly idField: string | undefined
+  readonly vectorField: string | undefined
+  /** One field to keep as the payload. Some line must have it when it is stated. */
+  readonly payloadField: string | undefined
   /** Several fields to keep, as an object; `*` for all but id and vector. Overrides `payloadField`. */
   readonly payloadFields: readonly string[] | undefined
   readonly dimensions: number | undefined
@@ -55,6 +56,7 @@ async function* batches(source: ByteSource, parser: RowParser): AsyncGenerator<R
       rows = []
     }
   }
+  parser.finish()
   if (rows.length > 0) yield pack(rows)
 }
 
@@ -88,10 +90,26 @@ class RowParser {
   readonly rule: IdRule
   readonly #source: ByteSource
   readonly #options: JsonlOptions
+  readonly #idField: string
+  readonly #vectorField: string
+  /** Fields that were stated and that no line has had yet, and by which option. */
+  readonly #awaited: Map<string, string>
+  /** The first line, and what fields it has. */
+  #first: { line: Line; fields: Record<string, unknown> } | undefined
 
   constructor(source: ByteSource, options: JsonlOptions) {
     this.#source = source
     this.#options = options
+    this.#idField = options.idField ?? 'id'
+    this.#vectorField = options.vectorField ?? 'vector'
+    const { vectorField, payloadField, payloadFields = [] } = options
+    const stated: [string | undefined, string][] = [
+      [vectorField, '--vector-field'],
+      [payloadField, '--payload-field'],
+      ...payloadFields.map((name): [string, string] => [name, '--payload-fields']),
+    ]
+    this.#awaited = new Map(stated.filter((pair): pair is [string, string] => pair[0] !== undefined))
+    this.#awaited.delete('*')
     this.dimensions = options.dimensions
     this.rule = new IdRule(options.idType)
   }
@@ -106,11 +124,12 @@ class RowParser {
         `this looks like plain JSON; make jsonl of it: jq -c '.[]' FILE`,
       )
     }
-    const record = Array.isArray(value) ? { [this.#options.vectorField]: value } : value
+    const record = Array.isArray(value) ? { [this.#vectorField]: value } : value
     if (typeof record !== 'object' || record === null) {
       throw this.#error(line, `is ${brief(value)}, not an object`, 'write one object or one array a line')
     }
     const fields = record as Record<string, unknown>
+    this.#look(line, fields)
     const id = this.#id(line, fields)
     const vector = this.#vector(line, fields)
     if (typeof vector === 'string') {
@@ -119,6 +138,20 @@ class RowParser {
     }
     this.dimensions ??= vector.length
     return { line: line.number, id, vector, payload: this.#payload(line, fields) }
+  }
+
+  /** A field that no line has is a typing mistake, and would be kept as nothing without a word. */
+  finish(): void {
+    const [missing] = this.#awaited
+    if (missing === undefined || this.#first === undefined) return
+    const { line, fields } = this.#first
+    const problem = `has no field ${JSON.stringify(missing[0])}, and no line after it has one`
+    throw this.#error(line, problem, `${missing[1]} names it; ${there(line, fields)}`)
+  }
+
+  #look(line: Line, fields: Record<string, unknown>): void {
+    this.#first ??= { line, fields }
+    for (const name of this.#awaited.keys()) if (Object.hasOwn(fields, name)) this.#awaited.delete(name)
   }
 
   #json(line: Line): unknown {
@@ -136,8 +169,12 @@ class RowParser {
   }
 
   #id(line: Line, fields: Record<string, unknown>): RowId | undefined {
-    const { idField } = this.#options
-    const value = fields[idField]
+    const idField = this.#idField
+    const value = own(fields, idField)
+    if (this.#options.idField !== undefined && (value === undefined || value === null)) {
+      const problem = `has no ${value === null ? 'id in the field' : 'field'} ${JSON.stringify(idField)}`
+      throw this.#error(line, problem, `--id-field names it; ${there(line, fields)}`)
+    }
     this.hasIds ??= value !== undefined && value !== null
     if (!this.hasIds && (value === undefined || value === null)) return undefined
     if (!this.hasIds) {
@@ -158,10 +195,10 @@ class RowParser {
 
   /** The vector, or a sentence on what is wrong with it. */
   #vector(line: Line, fields: Record<string, unknown>): Float32Array | string {
-    const name = this.#options.vectorField
-    const value = fields[name]
+    const name = this.#vectorField
+    const value = own(fields, name)
     if (value === undefined && this.dimensions === this.#options.dimensions) {
-      const other = USUAL_NAMES.find((usual) => Array.isArray(fields[usual]))
+      const other = USUAL_NAMES.find((usual) => Array.isArray(own(fields, usual)))
       if (other !== undefined)
         throw this.#error(line, `has no field "${name}"`, `pass --vector-field ${other}`)
     }
@@ -196,15 +233,27 @@ class RowParser {
 
   /** What of a record is to be kept. */
   #selected(fields: Record<string, unknown>): unknown {
-    const { payloadFields, payloadField, idField, vectorField } = this.#options
-    if (payloadFields === undefined) return fields[payloadField] ?? undefined
+    const { payloadFields, payloadField = 'payload' } = this.#options
+    if (payloadFields === undefined) return own(fields, payloadField) ?? undefined
     const names = payloadFields.includes('*')
-      ? Object.keys(fields).filter((name) => name !== idField && name !== vectorField)
-      : payloadFields.filter((name) => fields[name] !== undefined)
+      ? Object.keys(fields).filter((name) => name !== this.#idField && name !== this.#vectorField)
+      : payloadFields.filter((name) => Object.hasOwn(fields, name))
     return names.length === 0 ? undefined : Object.fromEntries(names.map((name) => [name, fields[name]]))
   }
 
   #error(line: Line, problem: string, hint: string) {
     return rowError(this.#source.name, 'line', line.number, problem, hint)
   }
+}
+
+/** The value of a field, not of what every object inherits. */
+function own(fields: Record<string, unknown>, name: string): unknown {
+  return Object.hasOwn(fields, name) ? fields[name] : undefined
+}
+
+/** What fields a line has, in a few words. */
+function there(line: Line, fields: Record<string, unknown>): string {
+  const names = line.text.trimStart().startsWith('[') ? [] : Object.keys(fields)
+  if (names.length === 0) return 'the line has no fields'
+  return `the line has ${names.slice(0, 8).map(brief).join(', ')}${names.length > 8 ? ', …' : ''}`
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Lists, MAX_LEVEL, NONE, NodeId, Params};
+use crate::error::Result;
 
 /// The most problems reported: a badly damaged graph has one for every node.
 const MAX_PROBLEMS: usize = 1_000;
@@ -18,16 +19,22 @@ pub struct Problem {
     pub message: String,
 }
 
-/// Checks every list of nodes `0..count`, the entry point, and that each node is reachable from it on layer 0.
+/// Checks every list of nodes `0..count`, the entry point, and that each node is reachable from it on layer 0. Asks
+/// `proceed` at every node, and ends with what that fails with.
 pub fn check<L: Lists>(
     lists: &L,
     count: u32,
     entry: Option<(NodeId, u8)>,
     params: &Params,
     level_of: impl Fn(NodeId) -> u8,
-) -> Vec<Problem> {
+    proceed: impl Fn() -> Result<()>,
+) -> Result<Vec<Problem>> {
     let mut report = Report(Vec::new());
-    let highest = (0..count).map(&level_of).max();
+    let mut highest = None;
+    for node in 0..count {
+        proceed()?;
+        highest = highest.max(Some(level_of(node)));
+    }
     match entry {
         None if count > 0 => report.add("entry", "graph".into(), format!("no entry point for {count} nodes")),
         Some((node, _)) if node >= count => {
@@ -42,15 +49,16 @@ pub fn check<L: Lists>(
     }
     let mut list = Vec::new();
     for node in 0..count {
+        proceed()?;
         for layer in 0..=level_of(node).min(MAX_LEVEL) {
             let stored = if layer == 0 { lists.base(node) } else { lists.upper(node, layer) };
             check_list(stored, node, layer, count, params, &level_of, &mut list, &mut report);
         }
     }
     if let Some((entry, _)) = entry.filter(|entry| entry.0 < count) {
-        check_reachable(lists, count, entry, &mut report);
+        check_reachable(lists, count, entry, &mut report, proceed)?;
     }
-    report.0
+    Ok(report.0)
 }
 
 struct Report(Vec<Problem>);
@@ -103,7 +111,13 @@ fn check_list(
     }
 }
 
-fn check_reachable<L: Lists>(lists: &L, count: u32, entry: NodeId, report: &mut Report) {
+fn check_reachable<L: Lists>(
+    lists: &L,
+    count: u32,
+    entry: NodeId,
+    report: &mut Report,
+    proceed: impl Fn() -> Result<()>,
+) -> Result<()> {
     let mut reached = vec![0u64; count as usize / 64 + 1];
     let mut mark = |node: NodeId| {
         let (word, bit) = (&mut reached[node as usize / 64], 1 << (node % 64));
@@ -114,6 +128,7 @@ fn check_reachable<L: Lists>(lists: &L, count: u32, entry: NodeId, report: &mut 
     let mut open = vec![entry];
     mark(entry);
     while let Some(node) = open.pop() {
+        proceed()?;
         let ids = lists.base(node).iter().map(|slot| slot.load(Ordering::Relaxed));
         open.extend(ids.filter(|id| *id < count).filter(|id| mark(*id)));
     }
@@ -122,6 +137,7 @@ fn check_reachable<L: Lists>(lists: &L, count: u32, entry: NodeId, report: &mut 
             report.add("unreachable", format!("node {node}"), format!("no path from entry point {entry}"));
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -142,7 +158,8 @@ mod tests {
     }
 
     fn codes(lists: &MemoryLists, entry: Option<(NodeId, u8)>) -> Vec<&'static str> {
-        check(lists, lists.count(), entry, &PARAMS, |node| level_of(node, 4)).iter().map(|p| p.code).collect()
+        let problems = check(lists, lists.count(), entry, &PARAMS, |node| level_of(node, 4), || Ok(()));
+        problems.expect("nobody stops it").iter().map(|p| p.code).collect()
     }
 
     #[test]

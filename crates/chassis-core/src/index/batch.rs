@@ -1,13 +1,11 @@
 //! Many queries in one call: groups of them handed out to threads, each group answered as single searches would.
 
-use std::sync::atomic::AtomicBool;
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Neighbor, NodeId};
 use crate::index::options::{SearchBatchOptions, SearchOptions};
 use crate::index::scan::ManyScan;
 use crate::index::search::as_stated;
-use crate::index::share::{proceed, share};
+use crate::index::share::{Proceed, proceed, share};
 use crate::index::{Hits, Inner};
 use crate::kernels::{self, TILE_QUERIES};
 use crate::storage::View;
@@ -50,7 +48,7 @@ impl Inner {
             return Ok(vec![Hits::default(); queries.len() / dimensions]);
         }
         if self.is_scan(&view, options) {
-            return self.scan_batch(&view, queries, options, threads, batch.cancel);
+            return self.scan_batch(&view, queries, options, threads, &|| proceed(batch.cancel, WORK));
         }
         let groups: Vec<&[f32]> = queries.chunks(WALKS * dimensions).collect();
         let walk = |group: usize| {
@@ -73,9 +71,9 @@ impl Inner {
         queries: &[f32],
         options: &SearchOptions,
         threads: usize,
-        cancel: Option<&AtomicBool>,
+        proceed: Proceed<'_>,
     ) -> Result<Vec<Hits>> {
-        let found = self.scan_nodes(view, queries, options.k, threads, cancel)?;
+        let found = self.scan_nodes(view, queries, options.k, threads, proceed)?;
         let groups: Vec<&[Vec<Neighbor>]> = found.chunks(WALKS).collect();
         let answer = |group: usize| {
             let mut all = Vec::with_capacity(WALKS);
@@ -98,7 +96,7 @@ impl Inner {
         queries: &[f32],
         k: usize,
         threads: usize,
-        cancel: Option<&AtomicBool>,
+        proceed: Proceed<'_>,
     ) -> Result<Vec<Vec<Neighbor>>> {
         let dimensions = self.header.dimensions as usize;
         let count = view.node_count();
@@ -107,7 +105,7 @@ impl Inner {
         let parts = row_parts(count as usize, tiles.len(), threads);
         let bound = |part: usize| (count as u64 * part as u64 / parts as u64) as NodeId;
         let found = share(tiles.len() * parts, threads, |piece| {
-            proceed(cancel, WORK)?;
+            proceed()?;
             let (tile, part) = (piece / parts, piece % parts);
             let nodes = bound(part)..bound(part + 1);
             kernels::dispatch(ManyScan {

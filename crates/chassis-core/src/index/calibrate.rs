@@ -15,7 +15,7 @@ use crate::graph::{NodeId, level_of};
 use crate::index::coded::{self, Coded};
 use crate::index::options::SearchOptions;
 use crate::index::plan::{self, Aim, K_CLASSES, Plan, RECALLS};
-use crate::index::share::share;
+use crate::index::share::{Proceed, share};
 use crate::index::{Inner, Metric, nodes};
 use crate::storage::{Kind, Txn, View};
 
@@ -74,6 +74,7 @@ struct Trials<'a> {
     /// Distances of the true neighbors, ascending, the row itself left out.
     truth: Vec<Vec<f32>>,
     threads: usize,
+    proceed: Proceed<'a>,
 }
 
 impl Trials<'_> {
@@ -86,8 +87,13 @@ impl Trials<'_> {
 
 impl Inner {
     /// Fits the table when there is none, and anew when the index has doubled. An index too small for codes has none:
-    /// it is scanned, or walked with the defaults of [`plan`].
-    pub(crate) fn renew_calibration(&self, txn: &mut Txn<'_>, threads: usize) -> Result<()> {
+    /// it is scanned, or walked with the defaults of [`plan`]. Nothing changes before the table is complete.
+    pub(crate) fn renew_calibration(
+        &self,
+        txn: &mut Txn<'_>,
+        threads: usize,
+        proceed: Proceed<'_>,
+    ) -> Result<()> {
         let view = txn.view().clone();
         let count = view.node_count();
         let coded = Coded::of(&view, self.metric, count)?;
@@ -102,7 +108,7 @@ impl Inner {
         // Fewer rows than a few times `k` have no `k` neighbors worth the name.
         let classes = || K_CLASSES.into_iter().filter(|k| view.live_count() >= 8 * u64::from(*k));
         if let Some(most) = classes().max() {
-            let mut trials = self.trials(&view, most as usize, threads)?;
+            let mut trials = self.trials(&view, most as usize, threads, proceed)?;
             for class in classes() {
                 let k = class as usize;
                 if k > 10 {
@@ -124,7 +130,13 @@ impl Inner {
 
     /// Live rows spread over the index, none of which is in an upper layer or in the entry block: walks start from
     /// those.
-    fn trials<'a>(&self, view: &'a View, k: usize, threads: usize) -> Result<Trials<'a>> {
+    fn trials<'a>(
+        &self,
+        view: &'a View,
+        k: usize,
+        threads: usize,
+        proceed: Proceed<'a>,
+    ) -> Result<Trials<'a>> {
         let count = view.node_count();
         let starts = coded::entry_nodes(view, self.metric, count)?;
         let (mut chosen, mut queries) = (Vec::new(), Vec::new());
@@ -142,12 +154,12 @@ impl Inner {
                 }
             }
         }
-        let found = self.scan_nodes(view, &queries, k + 1, threads, None)?;
+        let found = self.scan_nodes(view, &queries, k + 1, threads, proceed)?;
         let truth = chosen.iter().zip(found).map(|(node, found)| {
             let others = found.iter().filter(|other| other.node != *node);
             others.take(k).map(|other| self.metric.finish(other.distance)).collect()
         });
-        Ok(Trials { view, truth: truth.collect(), nodes: chosen, threads })
+        Ok(Trials { view, truth: truth.collect(), nodes: chosen, threads, proceed })
     }
 
     /// Every family of plans, each from the cheapest on until nothing is left to find.
@@ -231,6 +243,7 @@ impl Inner {
             let mut sums = vec![(0u64, 0u64, 0u64); depths.len()];
             let (mut scratch, mut ranks) = (self.scratch.take(), Vec::new());
             for (node, truth) in groups[group].0.iter().zip(groups[group].1) {
+                (trials.proceed)()?;
                 let query = nodes::vector_in(stored.get(*node as usize)?, dimensions)?;
                 let truth = &truth[..truth.len().min(k)];
                 self.run(trials.view, query, &options, Aim::Trial(plan, *node), &mut scratch)?;

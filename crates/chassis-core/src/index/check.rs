@@ -1,9 +1,12 @@
 //! `check`: the storage's own verification and the graph's, in one report.
 
+use std::sync::atomic::AtomicBool;
+
 use crate::error::{ErrorKind, Result};
 use crate::graph::{self, NodeId};
+use crate::index::share::{Proceed, proceed};
 use crate::index::space::ListsView;
-use crate::index::{Inner, ids, nodes};
+use crate::index::{Inner, VectorIndex, ids, nodes};
 use crate::recovery;
 use crate::storage::{Kind, View};
 
@@ -18,6 +21,18 @@ pub enum CheckLevel {
     #[default]
     Full,
 }
+
+/// Options of [`VectorIndex::check_with`].
+#[derive(Default, Clone, Copy)]
+pub struct CheckOptions<'a> {
+    /// How deep to look.
+    pub level: CheckLevel,
+    /// Set to true from anywhere to stop; the call then fails with [`ErrorKind::Cancelled`].
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+/// What can be cancelled here.
+const WORK: &str = "the check";
 
 /// One thing found wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,9 +86,25 @@ impl CheckReport {
     }
 }
 
+impl VectorIndex {
+    /// Looks for damage. Problems are returned, not thrown. Writes of this handle wait until it is done; searches
+    /// do not.
+    pub fn check(&self, level: CheckLevel) -> Result<CheckReport> {
+        self.check_with(&CheckOptions { level, cancel: None })
+    }
+
+    /// [`check`](VectorIndex::check) that can be stopped.
+    ///
+    /// # Errors
+    /// `Cancelled` when it was stopped; `Io`.
+    pub fn check_with(&self, options: &CheckOptions<'_>) -> Result<CheckReport> {
+        self.on_newest(|inner| inner.check(options.level, &|| proceed(options.cancel, WORK)))
+    }
+}
+
 impl Inner {
     /// Checks the committed state of a reader, or the current state of a writer, whose other threads wait.
-    pub(crate) fn check(&self, level: CheckLevel) -> Result<CheckReport> {
+    pub(crate) fn check(&self, level: CheckLevel, proceed: Proceed<'_>) -> Result<CheckReport> {
         // Half a change would read as damage. Where there is no transaction to be had, nothing changes anyway.
         let _quiet = match self.store.any_txn() {
             Err(e) if e.kind() == ErrorKind::Superseded => return Err(e),
@@ -81,32 +112,34 @@ impl Inner {
         };
         let view = self.store.view();
         let mut report = CheckReport::default();
-        let verified = recovery::verify(&self.store, &view, level >= CheckLevel::Pages)?;
+        let verified = recovery::verify(&self.store, &view, level >= CheckLevel::Pages, proceed)?;
         report.blocks = verified.blocks;
         let problem = |f: recovery::Finding| Problem { code: f.code, place: f.place, message: f.message };
         report.problems = verified.problems.into_iter().map(problem).collect();
         report.notes = verified.notes.into_iter().map(problem).collect();
         if level == CheckLevel::Full && report.is_ok() {
             report.nodes = view.node_count() as u64;
-            let records = self.check_records(&view, &mut report);
+            let records = self.check_records(&view, &mut report, proceed);
             report.damage("records", records)?;
             let lists = ListsView::new(&view);
             let level_of = |node: NodeId| nodes::record(&view, node).map_or(0, |r| r.level);
-            for p in graph::check(&lists, view.node_count(), view.entry(), &self.params, level_of) {
+            let (count, entry) = (view.node_count(), view.entry());
+            for p in graph::check(&lists, count, entry, &self.params, level_of, proceed)? {
                 report.add(p.code, p.place, p.message);
             }
             report.damage("lists", lists.outcome())?;
-            let codes = self.check_codes(&view, &mut report);
+            let codes = self.check_codes(&view, &mut report, proceed);
             report.damage("codes", codes)?;
         }
         Ok(report)
     }
 
     /// Records against levels, live bits, the id tree and the counts.
-    fn check_records(&self, view: &View, report: &mut CheckReport) -> Result<()> {
+    fn check_records(&self, view: &View, report: &mut CheckReport, proceed: Proceed<'_>) -> Result<()> {
         let (mut live, mut upper) = (0u64, 0u64);
         let published = view.published();
         for node in 0..view.node_count() {
+            proceed()?;
             let record = nodes::record(view, node)?;
             let expected = graph::level_of(node, self.params.m);
             if record.level != expected {
@@ -155,5 +188,48 @@ impl Inner {
             report.add("id-count", "id tree".into(), format!("{entries} entries for {live} live nodes"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::error::Error;
+    use crate::index::{BatchOptions, OpenOptions};
+    use crate::storage::{MemoryVfs, OpenTuning, Vfs};
+
+    #[test]
+    fn a_check_hears_that_it_should_stop_at_every_page_node_and_code() {
+        let vfs: Arc<dyn Vfs> = MemoryVfs::new(16 << 20);
+        let tuning = OpenTuning { codes_from: Some(100), ..OpenTuning::default() };
+        let options = OpenOptions { dimensions: Some(64), ..OpenOptions::default() };
+        let index = VectorIndex::open_with(&vfs, Path::new("index"), &options, &tuning).expect("a new index");
+        let rows: Vec<f32> = (0..500 * 64).map(|i| ((i * i) as f32 * 0.01).sin()).collect();
+        index.add_batch(&rows, &BatchOptions::default()).expect("rows");
+        index.commit().expect("a commit");
+        let inner = index.inner().expect("it is open");
+        let run = |level: CheckLevel, stop: usize| {
+            let looks = AtomicUsize::new(0);
+            let outcome = inner.check(level, &|| match looks.fetch_add(1, Ordering::Relaxed) < stop {
+                true => Ok(()),
+                false => Err(Error::new(ErrorKind::Cancelled, "stopped")),
+            });
+            (outcome.map(|report| report.is_ok()).map_err(|e| e.kind()), looks.into_inner())
+        };
+        let (sound, pages) = run(CheckLevel::Pages, usize::MAX);
+        assert!(sound == Ok(true) && pages > 30, "{pages} looks");
+        let (sound, all) = run(CheckLevel::Full, usize::MAX);
+        // Records, levels, lists, reachability, and a look for each 64 codes.
+        assert_eq!((sound, all), (Ok(true), pages + 4 * 500 + 8));
+        for stop in 0..all {
+            assert_eq!(run(CheckLevel::Full, stop).0, Err(ErrorKind::Cancelled), "look {stop} of {all}");
+        }
+        let cancel = AtomicBool::new(true);
+        let stopped = index.check_with(&CheckOptions { cancel: Some(&cancel), ..CheckOptions::default() });
+        assert_eq!(stopped.expect_err("it is set").message(), "the check was cancelled");
     }
 }

@@ -9,7 +9,7 @@ use crate::format::derived::codes::{Bits, Codes};
 use crate::format::derived::entries::Entries;
 use crate::graph::NodeId;
 use crate::index::check::{CheckReport, MOST_PROBLEMS};
-use crate::index::share::share;
+use crate::index::share::{Proceed, share};
 use crate::index::{Inner, coded, default_threads, nodes};
 use crate::kernels::{self, Lanes, WithLanes};
 use crate::storage::{Kind, Rows, View};
@@ -21,21 +21,33 @@ const PIECES: usize = 256;
 
 impl Inner {
     /// Model, records, entry block. Encodes every vector again, on all cores: what makes codes takes as long.
-    pub(crate) fn check_codes(&self, view: &View, report: &mut CheckReport) -> Result<()> {
+    pub(crate) fn check_codes(
+        &self,
+        view: &View,
+        report: &mut CheckReport,
+        proceed: Proceed<'_>,
+    ) -> Result<()> {
         let codec = match coded::codec(view, self.metric) {
             Err(error) => return report.damage("model", Err(error)),
             Ok(None) => return Ok(()),
             Ok(Some(codec)) => codec,
         };
         for bits in [Bits::Four, Bits::Eight] {
-            let compared = self.check_kind(view, codec, bits, report);
+            let compared = self.check_kind(view, codec, bits, report, proceed);
             report.damage(name(bits), compared)?;
         }
         let entries = check_entries(view, codec, report);
         report.damage("entry block", entries)
     }
 
-    fn check_kind(&self, view: &View, codec: &Codec, bits: Bits, report: &mut CheckReport) -> Result<()> {
+    fn check_kind(
+        &self,
+        view: &View,
+        codec: &Codec,
+        bits: Bits,
+        report: &mut CheckReport,
+        proceed: Proceed<'_>,
+    ) -> Result<()> {
         let Some(rows) = view.rows(bits.kind()) else { return Ok(()) };
         let layout = match Codes::from_descriptor(rows.descriptor(), view.header().dimensions) {
             Err(error) if error.kind() == ErrorKind::UnsupportedVersion => return Ok(()),
@@ -57,6 +69,7 @@ impl Inner {
         for from in (0..count).step_by(PIECES * ROWS) {
             let end = count.min(from + PIECES * ROWS);
             let wrong = share((end - from).div_ceil(ROWS), default_threads(), |piece| {
+                proceed()?;
                 let first = from + piece * ROWS;
                 kernels::dispatch(Compare { codec, bits, stored, rows, nodes: first..end.min(first + ROWS) })
             })?;

@@ -18,7 +18,7 @@ use crate::index::encode::Budget;
 use crate::index::insert::{self, Linking};
 use crate::index::options::IdType;
 use crate::index::share::proceed;
-use crate::index::{Id, Inner, VectorIndex, default_threads, nodes};
+use crate::index::{Id, Inner, VectorIndex, default_threads, named, nodes};
 use crate::storage::{Kind, Published, Txn, VerifiedRows, View};
 
 /// Bytes of vectors and payloads from one commit of the new file to the next.
@@ -91,7 +91,7 @@ impl VectorIndex {
         if !inner.store.stats()?.read_only || !inner.store.is_replaced()? {
             return inner.store.refresh();
         }
-        let new = Inner::new(inner.store.reopen()?)?;
+        let new = inner.store.reopen().and_then(Inner::new).map_err(|error| named(self.path(), error))?;
         if new.header != inner.header {
             let text = format!("{} was replaced by another index; open it again", self.path().display());
             return Err(Error::new(ErrorKind::Superseded, text));
@@ -180,8 +180,9 @@ impl Inner {
         let now = txn.view().published();
         txn.publish(Published { next_id: old.published().next_id.max(now.next_id), ..now });
         txn.set_user_version(old.user_version());
-        self.renew_calibration(txn, threads)?;
-        proceed(options.cancel, WORK)?;
+        let go_on = || proceed(options.cancel, WORK);
+        self.renew_calibration(txn, threads, &go_on)?;
+        go_on()?;
         txn.commit().map(drop)
     }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 use crate::graph::NodeId;
 use crate::index::nodes::{self, Record};
 use crate::index::options::{IdType, MAX_STRING_ID};
@@ -53,7 +53,10 @@ pub(crate) fn validate(id: &Id, id_type: IdType) -> Result<()> {
             wrong(format!("a string id has {} bytes; allowed are 1 to {MAX_STRING_ID}", text.len()))
         }
         (Id::String(_), IdType::String) => Ok(()),
-        _ => wrong(format!("id {id} does not fit an index with {} ids", id_type.name())),
+        (Id::String(text), IdType::Integer) => {
+            wrong(format!("id {} does not fit an index with integer ids", brief(text)))
+        }
+        (Id::Integer(_), IdType::String) => wrong(format!("id {id} does not fit an index with string ids")),
     }
 }
 

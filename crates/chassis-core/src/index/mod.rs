@@ -9,6 +9,7 @@
 //! | `batch` | many queries on many threads |
 //! | `space` | stored bytes and kernels as the graph's traits |
 //! | `coded` | the same over codes |
+//! | `commit` | what a commit makes before it writes |
 //! | `encode` | when codes begin, and the records of new rows |
 //! | `stages` | a search over codes: walk, measure again, measure exactly |
 //! | `drift` | how well codes still fit |
@@ -31,6 +32,7 @@ mod calibrate;
 mod check;
 mod check_codes;
 mod coded;
+mod commit;
 mod compact;
 mod drift;
 mod encode;
@@ -56,7 +58,8 @@ use crate::format::Header;
 use crate::graph;
 use crate::storage::{self, OpenMode, OpenTuning, Store, Vfs};
 
-pub use check::{CheckLevel, CheckReport, Problem};
+pub use check::{CheckLevel, CheckOptions, CheckReport, Problem};
+pub use commit::CommitOptions;
 pub use compact::{CompactOptions, CompactReport};
 pub use ids::Id;
 pub use options::{
@@ -146,28 +149,45 @@ impl VectorIndex {
         options: &OpenOptions,
         tuning: &OpenTuning,
     ) -> Result<VectorIndex> {
+        VectorIndex::open_store(vfs, path, options, tuning)
+            .and_then(Inner::new)
+            .map_err(|error| named(path, error))
+            .and_then(|inner| inner.compare(options).map(|()| inner))
+            .map(|inner| {
+                let inner = RwLock::new(Some(Arc::new(inner)));
+                VectorIndex { handle: Arc::new(Handle { path: path.to_path_buf(), inner }) }
+            })
+    }
+
+    fn open_store(
+        vfs: &Arc<dyn Vfs>,
+        path: &Path,
+        options: &OpenOptions,
+        tuning: &OpenTuning,
+    ) -> Result<Store> {
         check_options(options)?;
         let mode = if options.mode == Mode::ReadOnly { OpenMode::ReadOnly } else { OpenMode::ReadWrite };
-        let store = match options.mode {
+        let open = || Store::open(vfs, path, mode, options.lock_timeout, tuning);
+        match options.mode {
             Mode::Create => {
-                Store::create(vfs, path, header_for(options)?, tuning)?;
-                Store::open(vfs, path, mode, options.lock_timeout, tuning)?
+                create_store(vfs, path, options, tuning)?;
+                open()
             }
-            Mode::OpenOrCreate => match Store::open(vfs, path, mode, options.lock_timeout, tuning) {
+            Mode::OpenOrCreate => match open() {
                 Err(e) if e.kind() == ErrorKind::NotFound && options.dimensions.is_some() => {
-                    match Store::create(vfs, path, header_for(options)?, tuning) {
-                        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
-                        _ => Store::open(vfs, path, mode, options.lock_timeout, tuning)?,
+                    match create_store(vfs, path, options, tuning) {
+                        Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
+                        _ => open(),
                     }
                 }
-                other => other?,
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    Err(e
+                        .saying(format!("{} does not exist; to create it, state dimensions", path.display())))
+                }
+                other => other,
             },
-            Mode::Open | Mode::ReadOnly => Store::open(vfs, path, mode, options.lock_timeout, tuning)?,
-        };
-        let inner = Inner::new(store)?;
-        inner.compare(options)?;
-        let inner = RwLock::new(Some(Arc::new(inner)));
-        Ok(VectorIndex { handle: Arc::new(Handle { path: path.to_path_buf(), inner }) })
+            Mode::Open | Mode::ReadOnly => open(),
+        }
     }
 
     fn inner(&self) -> Result<Arc<Inner>> {
@@ -307,25 +327,6 @@ impl VectorIndex {
         self.inner()?.search_batch(queries, options, batch)
     }
 
-    /// Makes everything added so far durable and returns the commit's number. After it returns, no crash and no
-    /// power cut loses it. Without changes it returns the last number and touches nothing.
-    ///
-    /// Some commits also make what searches use:
-    ///
-    /// - codes, where [`Quantization`] makes any: at 2,048 records and at most once more, at eight times as many as they
-    ///   were fitted on. Up to a second for the model, on one core, and the codes of all records are written anew, on
-    ///   all cores;
-    /// - the recall table, at 2,048 records, each time their number has doubled, and with new codes: 0.6 to 2.4 processor seconds on
-    ///   59,000 to 340,000 vectors, on all cores.
-    ///
-    /// Neither can be cancelled; a batch that fits codes can ([`BatchOptions::cancel`]), and leaves the commit none to fit.
-    ///
-    /// # Errors
-    /// `DiskFull` leaves the transaction as it was; `Poisoned` and `CommitIndeterminate` end the writer: reopen.
-    pub fn commit(&self) -> Result<u64> {
-        self.on_newest(|inner| inner.commit())
-    }
-
     /// Forgets everything since the last commit.
     pub fn rollback(&self) -> Result<()> {
         self.on_newest(|inner| {
@@ -346,12 +347,6 @@ impl VectorIndex {
             inner.store.txn()?.set_user_version(version);
             Ok(())
         })
-    }
-
-    /// Looks for damage. Problems are returned, not thrown. Writes of this handle wait until it is done; searches
-    /// do not.
-    pub fn check(&self, level: CheckLevel) -> Result<CheckReport> {
-        self.on_newest(|inner| inner.check(level))
     }
 
     /// Reads in what a search needs, so that the first searches do not wait for the disk: the graph, node records
@@ -440,19 +435,6 @@ impl Inner {
         })
     }
 
-    /// Commits, and before that makes the codes that are due.
-    fn commit(&self) -> Result<u64> {
-        self.store.txn()?.change(|txn| {
-            if txn.is_changed() {
-                let budget = encode::Budget { may_fit: true, threads: default_threads(), go_on: &|| true };
-                self.encode(txn, &[], budget)?;
-                self.renew_entries(txn, false)?;
-                self.renew_calibration(txn, default_threads())?;
-            }
-            txn.commit()
-        })
-    }
-
     /// Refuses options that contradict the file.
     fn compare(&self, options: &OpenOptions) -> Result<()> {
         let h = &self.header;
@@ -465,6 +447,35 @@ impl Inner {
         differs("efConstruction", options.ef_construction, h.ef_construction as usize)?;
         differs("quantization", options.quantization.map(Quantization::name), quantization.name())?;
         differs("model", options.model.as_deref(), h.model.as_str())
+    }
+}
+
+/// Creates the file. Of a folder that is not there or may not be written to, says so by the name that the caller knows:
+/// the file has a hidden one at first.
+fn create_store(vfs: &Arc<dyn Vfs>, path: &Path, options: &OpenOptions, tuning: &OpenTuning) -> Result<()> {
+    Store::create(vfs, path, header_for(options)?, tuning).map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::NotFound => "its folder does not exist".to_owned(),
+            ErrorKind::PermissionDenied => {
+                std::error::Error::source(&error).map_or(String::new(), |e| e.to_string())
+            }
+            _ => return error,
+        };
+        error.saying(format!("cannot create {}: {why}", path.display()))
+    })
+}
+
+/// Says which file it is that cannot be taken for an index: what finds that out sees bytes and no path.
+fn named(path: &Path, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotADatabase
+        | ErrorKind::UnsupportedVersion
+        | ErrorKind::Corrupt
+        | ErrorKind::Truncated => {
+            let text = format!("{}: {}", path.display(), error.message());
+            error.saying(text)
+        }
+        _ => error,
     }
 }
 

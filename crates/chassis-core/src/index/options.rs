@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 use crate::index::Id;
 use crate::index::plan::Aim;
 
@@ -78,7 +78,7 @@ macro_rules! named {
                     $($name => Ok($type::$variant),)*
                     other => Err(Error::new(
                         ErrorKind::InvalidOption,
-                        format!(concat!($what, " {:?} is unknown; use one of: ", $($name, " ",)*), other),
+                        format!(concat!($what, " {} is unknown; use one of: ", $($name, " ",)*), brief(other)),
                     )),
                 }
             }

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// Asked all the time by work that takes long, which ends with what it fails with.
+pub(crate) type Proceed<'a> = &'a (dyn Fn() -> Result<()> + Sync);
+
 /// Fails once somebody has set the flag.
 pub(crate) fn proceed(cancel: Option<&AtomicBool>, what: &str) -> Result<()> {
     match cancel {

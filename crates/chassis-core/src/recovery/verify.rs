@@ -55,8 +55,9 @@ impl Verified {
     }
 }
 
-/// Verifies the commit a view rests on; with `units`, the checksum of every page and chunk too.
-pub fn verify(store: &Store, view: &View, units: bool) -> Result<Verified> {
+/// Verifies the commit a view rests on; with `units`, the checksum of every page and chunk too. Asks `proceed` at every
+/// page and chunk, and ends with what that fails with.
+pub fn verify(store: &Store, view: &View, units: bool, proceed: &dyn Fn() -> Result<()>) -> Result<Verified> {
     // A transaction may have put objects in the place of committed ones, whose blocks are in use until it commits.
     let view = view.committed();
     let mut found = Verified::default();
@@ -65,7 +66,7 @@ pub fn verify(store: &Store, view: &View, units: bool) -> Result<Verified> {
         Owners { taken: vec![0; (view.meta().blocks as usize).div_ceil(64)], limit: view.meta().blocks };
     owners.take(view.meta().catalog.block, 1, "catalog", &mut found);
     for (kind, object) in view.objects() {
-        verify_object(*kind, object, units, &mut owners, &mut found);
+        verify_object(*kind, object, units, &mut owners, &mut found, proceed)?;
     }
     match view.free_runs() {
         Ok(runs) => runs.iter().for_each(|run| owners.take(run.start, run.blocks, "free list", &mut found)),
@@ -102,13 +103,21 @@ fn verify_front(store: &Store, view: &View, found: &mut Verified) -> Result<()> 
     Ok(())
 }
 
-fn verify_object(kind: u16, object: &Object, units: bool, owners: &mut Owners, found: &mut Verified) {
+fn verify_object(
+    kind: u16,
+    object: &Object,
+    units: bool,
+    owners: &mut Owners,
+    found: &mut Verified,
+    proceed: &dyn Fn() -> Result<()>,
+) -> Result<()> {
     let tables = object.units();
     if tables.descriptor.units == 0 {
-        return;
+        return Ok(());
     }
     for level in (0..=tables.depth()).rev() {
         for number in 0..tables.len_at(level) {
+            proceed()?;
             let place = || format!("object kind {kind}, level {level}, number {number}");
             let entry = match tables.entry(level, number) {
                 Ok(entry) => entry,
@@ -131,6 +140,7 @@ fn verify_object(kind: u16, object: &Object, units: bool, owners: &mut Owners, f
             }
         }
     }
+    Ok(())
 }
 
 /// A bit a block: taken or not.

@@ -83,7 +83,7 @@ fn expect(view: &View, wanted: Option<(u16, usize)>) {
 /// Nothing is damaged, claimed twice, or lost.
 #[track_caller]
 fn sound(store: &Store) {
-    let found = recovery::verify(store, &store.view(), true).expect("it can be read");
+    let found = recovery::verify(store, &store.view(), true, &|| Ok(())).expect("it can be read");
     assert_eq!(found.problems, [], "commit {}", store.view().meta().txn);
 }
 
@@ -381,7 +381,7 @@ fn a_damaged_object_can_be_replaced() {
     store.txn().unwrap().commit().unwrap();
     expect(&place.reader().view(), Some((2, 20)));
     // What the damaged table named cannot be given back.
-    let found = recovery::verify(&store, &store.view(), true).unwrap();
+    let found = recovery::verify(&store, &store.view(), true, &|| Ok(())).unwrap();
     assert_eq!(found.problems.iter().map(|p| p.code).collect::<Vec<_>>(), ["block-leaked"]);
 }
 
