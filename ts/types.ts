@@ -355,7 +355,7 @@ export interface Stats {
    * {@link StatsSyncOptions.hugePages}.
    */
   hugePageBytes?: number
-  /** The distance kernel in use: `avx2`, `neon` or `scalar`. */
+  /** The distance kernel in use: `vnni` (AVX2 with AVX-VNNI), `avx2`, `neon` or `scalar`. */
   kernel: string
   /** Whether the newest commit was unreadable at open and the one before it was used. */
   recoveredPreviousCommit: boolean

@@ -2,7 +2,7 @@
 
 use crate::codes::{Codec, EncodeScratch, Geometry, largest, project};
 use crate::format::derived::codes::{Bits, Codes, Factors};
-use crate::kernels::{CodeQuery, Lanes, RecordQuery, WithLanes, dispatch};
+use crate::kernels::{CodeQuery, LINE, Lanes, RecordQuery, WithLanes, dispatch};
 
 /// The largest value of a query against 4-bit codes.
 const LARGEST_4: f32 = 127.0;
@@ -130,7 +130,9 @@ impl Codec {
 /// rows of 1,536 components take 184 KB in place of 1.5 MB. Their rounding is small beside that of the records.
 pub(super) struct SmallMatrix {
     layout: Codes,
-    records: Vec<u8>,
+    /// The records, from `start` on, which begins a cache line: a load that crosses into the next takes twice as long.
+    bytes: Vec<u8>,
+    start: usize,
 }
 
 struct Shrink<'a> {
@@ -139,58 +141,50 @@ struct Shrink<'a> {
 }
 
 impl WithLanes for Shrink<'_> {
-    type Output = Vec<u8>;
+    type Output = (Vec<u8>, usize);
 
     #[inline(always)]
-    fn call<L: Lanes>(self, lanes: L) -> Vec<u8> {
+    fn call<L: Lanes>(self, lanes: L) -> (Vec<u8>, usize) {
         let (dimensions, stride) = (self.layout.dimension as usize, self.layout.stride as usize);
         let mut scratch = EncodeScratch::default();
-        let mut records = vec![0u8; self.matrix.len() / dimensions * stride];
-        for (row, record) in self.matrix.chunks_exact(dimensions).zip(records.chunks_exact_mut(stride)) {
+        let rows = self.matrix.chunks_exact(dimensions);
+        let mut bytes = vec![0u8; rows.len() * stride + LINE];
+        let start = bytes.as_ptr().align_offset(LINE).min(LINE);
+        for (row, record) in rows.zip(bytes[start..].chunks_exact_mut(stride)) {
             let (a, codes) = scratch.encode_4(lanes, row);
-            let fits = self.layout.encode(codes, Factors { a, bias: 0.0 }, record);
+            // What is taken from a bias of zero is the product.
+            let fits = self.layout.encode(codes, Factors { a: -a, bias: 0.0 }, record);
             debug_assert!(fits, "a row of the matrix as a record");
         }
-        records
+        (bytes, start)
     }
 }
 
 impl SmallMatrix {
     pub(super) fn new(matrix: &[f32], dimensions: usize) -> SmallMatrix {
         let layout = Codes::new(Bits::Four, dimensions as u32, 0, 0, 0);
-        SmallMatrix { records: dispatch(Shrink { matrix, layout }), layout }
+        let (bytes, start) = dispatch(Shrink { matrix, layout });
+        SmallMatrix { layout, bytes, start }
     }
 
     #[inline(always)]
     fn project<L: Lanes>(&self, lanes: L, vector: &[f32], values: &mut Values<i8>, out: &mut Vec<f32>) {
         quantize_4(vector, &self.layout, values);
         let stride = self.layout.stride as usize;
+        let records = &self.bytes[self.start..][..self.bytes.len() - LINE];
         out.clear();
-        let fours = self.records.chunks_exact(4 * stride);
+        let fours = records.chunks_exact(4 * stride);
         let rest = fours.remainder();
         for four in fours {
             let ((a, b), (c, d)) = {
                 let (front, back) = four.split_at(2 * stride);
                 (front.split_at(stride), back.split_at(stride))
             };
-            let dots = lanes.dots_4bit(&values.values, [a, b, c, d]);
-            for (dot, record) in dots.into_iter().zip([a, b, c, d]) {
-                out.push(self.product(dot, record, values));
-            }
+            out.extend_from_slice(&lanes.estimate_4bit(values.query(), [a, b, c, d]));
         }
         for record in rest.chunks_exact(stride) {
-            let dot = lanes.dots_4bit(&values.values, [record; 4])[0];
-            out.push(self.product(dot, record, values));
+            out.push(lanes.estimate_4bit(values.query(), [record; 4])[0]);
         }
-    }
-
-    #[inline(always)]
-    fn product(&self, dot: i32, record: &[u8], values: &Values<i8>) -> f32 {
-        let a = match self.layout.factors(record) {
-            Some(factors) => factors.a,
-            None => 0.0,
-        };
-        a * (values.scale * dot.wrapping_mul(2).wrapping_sub(values.offset) as f32)
     }
 }
 

@@ -77,11 +77,27 @@ pub const NONE: NodeId = u32::MAX;
 
 /// One query, scored against stored records.
 pub trait Point {
+    /// What is kept of a record between asking for it and scoring it: where it is, if that takes time to find.
+    type Asked: Copy + Default;
+
     /// Distances of four nodes.
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4];
 
     /// Asks the memory system for the whole record of a node.
     fn prefetch(&self, node: NodeId);
+
+    /// [`Point::prefetch`], and what [`Point::asked4`] wants to know.
+    #[inline(always)]
+    fn ask(&self, node: NodeId) -> Self::Asked {
+        self.prefetch(node);
+        Self::Asked::default()
+    }
+
+    /// [`Point::distance4`] of nodes that were asked for.
+    #[inline(always)]
+    fn asked4(&self, nodes: [NodeId; 4], _asked: [Self::Asked; 4]) -> [f32; 4] {
+        self.distance4(nodes)
+    }
 
     /// How many records to ask for ahead of the one being scored: as many as the caches can take in at once.
     #[inline(always)]

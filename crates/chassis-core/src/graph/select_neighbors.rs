@@ -164,6 +164,7 @@ mod tests {
     struct Copies;
 
     impl Point for Copies {
+        type Asked = ();
         fn distance4(&self, _: [NodeId; 4]) -> [f32; 4] {
             [5.960_464_5e-8; 4]
         }

@@ -77,6 +77,8 @@ pub(super) fn shapes(seed: u64) -> Vec<(&'static str, Plane)> {
 pub(super) struct PlanePoint<'a>(&'a Plane, NodeId);
 
 impl Point for PlanePoint<'_> {
+    type Asked = ();
+
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
         nodes.map(|node| self.0.distance(self.1, node))
     }
@@ -89,6 +91,8 @@ impl Point for PlanePoint<'_> {
 pub(super) struct PlaneGuide<'a>(&'a Plane, NodeId);
 
 impl Point for PlaneGuide<'_> {
+    type Asked = ();
+
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
         let PlaneGuide(plane, node) = *self;
         nodes.map(|other| {

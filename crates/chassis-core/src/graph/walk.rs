@@ -96,24 +96,28 @@ pub struct Walk {
     nearest: Vec<Neighbor>,
 }
 
-/// What a walk has met, and the nodes of two steps.
+/// What a walk has met.
 #[derive(Default)]
 struct Met {
     visited: Visited,
-    /// Of the step before: scored next, or scored just now.
-    batch: Box<Batch>,
-    /// Gathered last.
-    next: Box<Batch>,
     /// Steps since the counter was last read.
     hops: usize,
 }
 
-impl Met {
+/// The nodes of two steps.
+struct Steps<'a, A> {
+    /// Of the step before: scored next, or scored just now.
+    batch: &'a mut Batch<A>,
+    /// Gathered last.
+    next: &'a mut Batch<A>,
+}
+
+impl<A: Copy + Default> Steps<'_, A> {
     /// Gathers the new nodes of a list.
     #[inline(always)]
-    fn gather(&mut self, list: &[AtomicU32]) {
-        self.next.gather(&mut self.visited, list);
-        self.hops += 1;
+    fn gather(&mut self, met: &mut Met, list: &[AtomicU32]) {
+        self.next.gather(&mut met.visited, list);
+        met.hops += 1;
     }
 
     /// What was gathered last is now what is scored next, and nothing comes after it.
@@ -124,14 +128,14 @@ impl Met {
     }
 
     #[inline(always)]
-    fn score<P: Point>(&mut self, point: &P) {
-        self.batch.score(point, &mut self.next);
+    fn score<P: Point<Asked = A>>(&mut self, point: &P) {
+        self.batch.score(point, self.next);
     }
 
     /// Gathers the new nodes of a list and scores them, with nothing else under way.
     #[inline(always)]
-    fn step<P: Point>(&mut self, point: &P, list: &[AtomicU32]) {
-        self.gather(list);
+    fn step<P: Point<Asked = A>>(&mut self, met: &mut Met, point: &P, list: &[AtomicU32]) {
+        self.gather(met, list);
         self.turn();
         self.score(point);
     }
@@ -237,9 +241,11 @@ impl Walk {
         for &neighbor in list {
             met.visited.insert(neighbor);
         }
+        let (mut batch, mut next) = (Batch::default(), Batch::default());
+        let mut steps = Steps { batch: &mut batch, next: &mut next };
         for &neighbor in &list[..list.len().min(via)] {
-            met.step(point, lists.base(neighbor));
-            out.extend((0..met.batch.len).map(|i| met.batch.neighbor(i)));
+            steps.step(met, point, lists.base(neighbor));
+            out.extend((0..steps.batch.len).map(|i| steps.batch.neighbor(i)));
         }
     }
 
@@ -282,12 +288,14 @@ impl<P: Point, L: Lists> Work for Descent<'_, P, L> {
         let Descent { met, point, lists, layer, start, count } = self;
         met.visited.clear(count);
         met.visited.insert(start.node);
+        let (mut batch, mut next) = (Batch::default(), Batch::default());
+        let mut steps = Steps { batch: &mut batch, next: &mut next };
         let mut best = start;
         loop {
             let from = best;
-            met.step(point, list(lists, layer, from.node));
-            for i in 0..met.batch.len {
-                best = best.min(met.batch.neighbor(i));
+            steps.step(met, point, list(lists, layer, from.node));
+            for i in 0..steps.batch.len {
+                best = best.min(steps.batch.neighbor(i));
             }
             if best == from {
                 return best;
@@ -346,10 +354,12 @@ fn run<P: Point, L: Lists, Q: Pool>(
 ) {
     let Some(&first) = starts.iter().min() else { return pool.reset(effort.ef, far, far) };
     met.visited.insert(first.node);
-    met.step(point, links(lists, layer, first.node, effort));
-    open(met, pool, starts, first, effort, far);
-    offer(pool, &met.batch, lists, layer, f32::INFINITY);
-    met.turn();
+    let (mut batch, mut next) = (Batch::default(), Batch::default());
+    let mut steps = Steps { batch: &mut batch, next: &mut next };
+    steps.step(met, point, links(lists, layer, first.node, effort));
+    open(met, steps.batch, pool, starts, first, effort, far);
+    offer(pool, steps.batch, lists, layer, f32::INFINITY);
+    steps.turn();
     loop {
         let limit = limit_of(effort.stop, pool);
         match pool.pop(limit) {
@@ -359,21 +369,22 @@ fn run<P: Point, L: Lists, Q: Pool>(
                 {
                     lists.prefetch(after);
                 }
-                met.gather(links(lists, layer, from.node, effort));
+                steps.gather(met, links(lists, layer, from.node, effort));
             }
-            None if met.batch.len == 0 => return,
+            None if steps.batch.len == 0 => return,
             None => {}
         }
-        met.score(point);
-        offer(pool, &met.batch, lists, layer, limit);
-        met.turn();
+        steps.score(point);
+        offer(pool, steps.batch, lists, layer, limit);
+        steps.turn();
     }
 }
 
 /// Makes the pool: the starts are in it, `first` among them and popped.
 #[inline(always)]
-fn open<Q: Pool>(
+fn open<A, Q: Pool>(
     met: &mut Met,
+    batch: &Batch<A>,
     pool: &mut Q,
     starts: &[Neighbor],
     first: Neighbor,
@@ -381,7 +392,7 @@ fn open<Q: Pool>(
     far: f32,
 ) {
     let (mut smallest, mut largest) = (first.distance, far);
-    for distance in &met.batch.distances[..met.batch.len.min(SLOTS)] {
+    for distance in &batch.distances[..batch.len.min(SLOTS)] {
         smallest = smallest.min(*distance);
         largest = largest.max(*distance);
     }
@@ -404,7 +415,13 @@ fn open<Q: Pool>(
 /// Offers the scored nodes to the pool; those that cannot enter are sorted out without a branch for each. The list
 /// of a node that is to come out next is asked for at once: it has the time of the rest to arrive.
 #[inline(always)]
-fn offer<L: Lists, Q: Pool>(pool: &mut Q, batch: &Batch, lists: &L, layer: u8, limit: f32) {
+fn offer<A: Copy + Default, L: Lists, Q: Pool>(
+    pool: &mut Q,
+    batch: &Batch<A>,
+    lists: &L,
+    layer: u8,
+    limit: f32,
+) {
     let bound = pool.bound().min(limit);
     for (group, distances) in batch.distances.as_chunks::<GROUP>().0.iter().enumerate() {
         let first = group * GROUP;

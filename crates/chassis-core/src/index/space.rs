@@ -349,6 +349,8 @@ impl<P: Measure> graph::Work for Distances<'_, P> {
 }
 
 impl<L: Lanes> graph::Point for VectorPoint<'_, L> {
+    type Asked = ();
+
     #[inline(always)]
     fn distance4(&self, nodes: [NodeId; 4]) -> [f32; 4] {
         self.enter(Distances(self, nodes))

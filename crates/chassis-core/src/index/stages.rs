@@ -225,12 +225,17 @@ fn take_nearest(starts: &mut Vec<Neighbor>) -> f32 {
     for start in starts.iter() {
         farthest = farthest.max(start.distance);
     }
-    for place in 0..STARTS.min(starts.len()) {
-        let mut nearest = place;
-        for at in place + 1..starts.len() {
-            nearest = if starts[at] < starts[nearest] { at } else { nearest };
+    let nearest = STARTS.min(starts.len());
+    starts[..nearest].sort_unstable();
+    for at in nearest..starts.len() {
+        let mut place = nearest - 1;
+        if starts[at] < starts[place] {
+            starts.swap(at, place);
+            while place > 0 && starts[place] < starts[place - 1] {
+                starts.swap(place, place - 1);
+                place -= 1;
+            }
         }
-        starts.swap(place, nearest);
     }
     starts.truncate(STARTS);
     farthest

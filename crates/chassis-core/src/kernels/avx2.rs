@@ -31,7 +31,7 @@ fn enter<W: WithLanes>(lanes: Avx2, work: W) -> W::Output {
 static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// 32 bytes on, then 32 off: read at `32 - n`, it selects the first `n`.
-static BYTE_MASKS: [u8; 64] = {
+pub(super) static BYTE_MASKS: [u8; 64] = {
     let mut masks = [0; 64];
     let mut at = 0;
     while at < 32 {
@@ -81,7 +81,7 @@ unsafe fn widen(wide: &mut [__m256i; 4], sums: [__m256i; 4]) {
 /// # Safety
 /// The CPU has AVX2.
 #[inline(always)]
-unsafe fn add_across(sums: [__m256i; 4]) -> __m128i {
+pub(super) unsafe fn add_across(sums: [__m256i; 4]) -> __m128i {
     // SAFETY: by the caller's promise.
     unsafe {
         let (ab, cd) = (_mm256_hadd_epi32(sums[0], sums[1]), _mm256_hadd_epi32(sums[2], sums[3]));
@@ -234,14 +234,6 @@ impl Simd for Avx2 {
     fn twice(self, quad: __m128i) -> __m128i {
         // SAFETY: see `zero`.
         unsafe { _mm_add_epi32(quad, quad) }
-    }
-
-    #[inline(always)]
-    fn integers(self, quad: __m128i) -> [i32; 4] {
-        let mut out = [0; 4];
-        // SAFETY: see `zero`; four integers are written, and the store needs no alignment.
-        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), quad) };
-        out
     }
 
     #[inline(always)]

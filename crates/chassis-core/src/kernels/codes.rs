@@ -102,14 +102,6 @@ unsafe fn products_4bit<S: Simd>(s: S, query: &[i8], records: &[&[u8]; 4], summe
 }
 
 #[inline(always)]
-pub fn dots_4bit<S: Simd>(s: S, query: &[i8], records: [&[u8]; 4]) -> [i32; 4] {
-    debug_assert!(fits(query.len() / 2, &records), "four records of one stride, and a query for it");
-    let extent = extent(query.len() / 2, &records);
-    // SAFETY: the extent is inside the query and every record.
-    s.integers(unsafe { products_4bit(s, query, &records, extent.summed) })
-}
-
-#[inline(always)]
 pub fn estimate_4bit<S: Simd>(s: S, query: CodeQuery<'_, i8>, records: [&[u8]; 4]) -> [f32; 4] {
     let covered = query.values.len() / 2;
     debug_assert!(fits(covered, &records), "four records of one stride, and a query for it");

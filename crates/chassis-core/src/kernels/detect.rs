@@ -7,6 +7,9 @@ use super::scalar::Scalar;
 /// An instruction set, with the proof that this CPU has it.
 #[derive(Debug, Clone, Copy)]
 pub enum Isa {
+    /// AVX2 with FMA, and AVX-VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Vnni(super::vnni::Vnni),
     /// AVX2 with FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2(super::avx2::Avx2),
@@ -22,6 +25,8 @@ impl Isa {
     pub fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Isa::Vnni(_) => "vnni",
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx2(_) => "avx2",
             #[cfg(target_arch = "aarch64")]
             Isa::Neon(_) => "neon",
@@ -30,7 +35,8 @@ impl Isa {
     }
 }
 
-/// The instruction set searches use. `CHASSIS_KERNEL=scalar` in the environment forces the plain one.
+/// The instruction set searches use: the best this CPU has. `CHASSIS_KERNEL` in the environment forces a lesser one,
+/// `scalar` or `avx2`.
 #[inline]
 pub fn active() -> Isa {
     static ACTIVE: OnceLock<Isa> = OnceLock::new();
@@ -39,8 +45,13 @@ pub fn active() -> Isa {
 
 #[cold]
 fn probe() -> Isa {
-    if std::env::var_os("CHASSIS_KERNEL").is_some_and(|name| name == "scalar") {
+    let forced = std::env::var_os("CHASSIS_KERNEL").unwrap_or_default();
+    if forced == "scalar" {
         return Isa::Scalar(Scalar);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(lanes) = super::vnni::Vnni::detect().filter(|_| forced != "avx2") {
+        return Isa::Vnni(lanes);
     }
     #[cfg(target_arch = "x86_64")]
     if let Some(lanes) = super::avx2::Avx2::detect() {

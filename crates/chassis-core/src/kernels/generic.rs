@@ -207,11 +207,6 @@ impl<S: Simd> Lanes for S {
     }
 
     #[inline(always)]
-    fn dots_4bit(self, query: &[i8], records: [&[u8]; 4]) -> [i32; 4] {
-        codes::dots_4bit(self, query, records)
-    }
-
-    #[inline(always)]
     fn tile(self, queries: &[f32], rows: [&[f32]; TILE_ROWS], tile: &mut Tile) {
         self.products(queries, rows, tile);
     }

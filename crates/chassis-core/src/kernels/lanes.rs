@@ -50,8 +50,6 @@ pub trait Simd: Copy + Send + Sync {
     unsafe fn products_8bit_codes(self, query: *const u8, records: [*const u8; 4], len: usize) -> Self::Quad;
     /// Each integer doubled, wrapping.
     fn twice(self, quad: Self::Quad) -> Self::Quad;
-    /// The integers, in the order of the records.
-    fn integers(self, quad: Self::Quad) -> [i32; 4];
     /// `bias - a * (scale * (quad - offset))`, the subtraction wrapping, each float operation rounded.
     ///
     /// # Safety

@@ -7,7 +7,7 @@
 //! | `generic` | each distance written once over `lanes` |
 //! | `codes` | products with quantized codes, over `lanes` |
 //! | `tile` | products of twelve rows with sixteen queries, over `lanes` |
-//! | `avx2`, `neon` | `lanes` for one instruction set, and the way into its code |
+//! | `avx2`, `vnni`, `neon` | `lanes` for one instruction set, and the way into its code |
 //! | `detect` | one probe of the CPU, kept |
 //!
 //! # How a loop gets its instructions
@@ -44,6 +44,8 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 use std::sync::atomic::AtomicU32;
 
@@ -78,8 +80,6 @@ pub trait Lanes: Copy + Send + Sync + sealed::Sealed {
     /// The same of 8-bit codes, of which a record is the query: `bias - a * (scale * dot)`, where `dot` is the integer
     /// product of codes counted from 128. A code of the query is at least 1.
     fn estimate_8bit_codes(self, query: RecordQuery<'_>, records: [&[u8]; 4]) -> [f32; 4];
-    /// The integer products [`Lanes::estimate_4bit`] begins with.
-    fn dots_4bit(self, query: &[i8], records: [&[u8]; 4]) -> [i32; 4];
     /// Inner products of rows and interleaved queries: element `i` of query `j` is at `16 * i + j`. Each is a sum
     /// of as many products as there are elements, in some order: its bits are those of no other method.
     fn tile(self, queries: &[f32], rows: [&[f32]; TILE_ROWS], tile: &mut Tile);
@@ -111,6 +111,8 @@ mod sealed {
 #[inline]
 pub fn dispatch<W: WithLanes>(work: W) -> W::Output {
     match active() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Vnni(lanes) => lanes.run(work),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2(lanes) => lanes.run(work),
         #[cfg(target_arch = "aarch64")]

@@ -208,14 +208,6 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn integers(self, quad: int32x4_t) -> [i32; 4] {
-        let mut out = [0; 4];
-        // SAFETY: see `zero`; four integers are written.
-        unsafe { vst1q_s32(out.as_mut_ptr(), quad) };
-        out
-    }
-
-    #[inline(always)]
     unsafe fn estimates(self, quad: int32x4_t, offset: i32, scale: f32, factors: [*const u8; 4]) -> [f32; 4] {
         let mut out = [0.0; 4];
         // SAFETY: see `zero`; eight bytes are read at each address, as the caller promised, at any alignment.

@@ -137,13 +137,6 @@ impl Lanes for Scalar {
     }
 
     #[inline(always)]
-    fn dots_4bit(self, query: &[i8], records: [&[u8]; 4]) -> [i32; 4] {
-        debug_assert!(fits(query.len() / 2, &records), "four records of one stride, and a query for it");
-        let extent = extent(query.len() / 2, &records);
-        records.map(|record| product_4bit(query, &record[..extent.summed]))
-    }
-
-    #[inline(always)]
     fn tile(self, queries: &[f32], rows: [&[f32]; TILE_ROWS], out: &mut Tile) {
         tile::plain(queries, rows, out);
     }

@@ -152,6 +152,8 @@ macro_rules! every_isa {
     ($($test:ident => $work:expr;)*) => {
         every_isa! { @isa plain, Some(Scalar); $($test => $work;)* }
         #[cfg(target_arch = "x86_64")]
+        every_isa! { @isa vnni, crate::kernels::vnni::Vnni::detect(); $($test => $work;)* }
+        #[cfg(target_arch = "x86_64")]
         every_isa! { @isa avx2, crate::kernels::avx2::Avx2::detect(); $($test => $work;)* }
         #[cfg(target_arch = "aarch64")]
         every_isa! { @isa neon, crate::kernels::neon::Neon::detect(); $($test => $work;)* }
