@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::error::{Error, Result};
+
 use super::{Lists, MAX_LEVEL, NONE, NodeId, Params};
 
 /// The most problems reported: a badly damaged graph has one for every node.
@@ -19,13 +21,16 @@ pub struct Problem {
 }
 
 /// Checks every list of nodes `0..count`, the entry point, and that each node is reachable from it on layer 0.
+///
+/// # Errors
+/// `Io` where there is no memory for a bit a node.
 pub fn check<L: Lists>(
     lists: &L,
     count: u32,
     entry: Option<(NodeId, u8)>,
     params: &Params,
     level_of: impl Fn(NodeId) -> u8,
-) -> Vec<Problem> {
+) -> Result<Vec<Problem>> {
     let mut report = Report(Vec::new());
     let highest = (0..count).map(&level_of).max();
     match entry {
@@ -48,9 +53,9 @@ pub fn check<L: Lists>(
         }
     }
     if let Some((entry, _)) = entry.filter(|entry| entry.0 < count) {
-        check_reachable(lists, count, entry, &mut report);
+        check_reachable(lists, count, entry, &mut report)?;
     }
-    report.0
+    Ok(report.0)
 }
 
 struct Report(Vec<Problem>);
@@ -103,8 +108,12 @@ fn check_list(
     }
 }
 
-fn check_reachable<L: Lists>(lists: &L, count: u32, entry: NodeId, report: &mut Report) {
-    let mut reached = vec![0u64; count as usize / 64 + 1];
+fn check_reachable<L: Lists>(lists: &L, count: u32, entry: NodeId, report: &mut Report) -> Result<()> {
+    let (mut reached, words) = (Vec::new(), count as usize / 64 + 1);
+    reached
+        .try_reserve_exact(words)
+        .map_err(|_| Error::no_memory(format_args!("a check of {count} nodes")))?;
+    reached.resize(words, 0u64);
     let mut mark = |node: NodeId| {
         let (word, bit) = (&mut reached[node as usize / 64], 1 << (node % 64));
         let new = *word & bit == 0;
@@ -122,6 +131,7 @@ fn check_reachable<L: Lists>(lists: &L, count: u32, entry: NodeId, report: &mut 
             report.add("unreachable", format!("node {node}"), format!("no path from entry point {entry}"));
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -142,7 +152,8 @@ mod tests {
     }
 
     fn codes(lists: &MemoryLists, entry: Option<(NodeId, u8)>) -> Vec<&'static str> {
-        check(lists, lists.count(), entry, &PARAMS, |node| level_of(node, 4)).iter().map(|p| p.code).collect()
+        let found = check(lists, lists.count(), entry, &PARAMS, |node| level_of(node, 4)).unwrap();
+        found.iter().map(|p| p.code).collect()
     }
 
     #[test]

@@ -244,7 +244,7 @@ impl Build {
 
     pub(super) fn problems(&self) -> Vec<Problem> {
         let m = self.params.m;
-        check(&self.lists, self.lists.count(), self.entry, &self.params, |node| level_of(node, m))
+        check(&self.lists, self.lists.count(), self.entry, &self.params, |node| level_of(node, m)).unwrap()
     }
 
     /// The invariants, and that node 0 can be reached from every node: with the check's own walk from the entry

@@ -223,7 +223,8 @@ impl Inner {
 /// The live records, by ascending id.
 fn in_order(view: &View, id_type: IdType) -> Result<Vec<(Id, NodeId)>> {
     let mut heap = verified(view, Kind::Heap)?;
-    let mut order = Vec::with_capacity(view.live_count() as usize);
+    // The count is the file's word; a record is bytes of it.
+    let mut order = Vec::new();
     for node in 0..view.node_count() {
         if !nodes::is_live(view, node)? {
             continue;
@@ -253,7 +254,7 @@ fn in_order(view: &View, id_type: IdType) -> Result<Vec<(Id, NodeId)>> {
 
 fn verified(view: &View, kind: Kind) -> Result<VerifiedRows<'_>> {
     let rows = view.rows(kind).ok_or_else(|| Error::corrupt(format!("no {kind:?} object")))?;
-    Ok(VerifiedRows::new(rows))
+    VerifiedRows::new(rows)
 }
 
 /// What failed before the new file took its place is no concern of the handle: a barrier that failed was the new

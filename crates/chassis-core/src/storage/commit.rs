@@ -246,16 +246,14 @@ impl<'a> Plan<'a> {
         if units.descriptor.units == 0 {
             return Ok(());
         }
-        for level in 0..=units.depth() {
-            for number in 0..units.len_at(level) {
-                match units.entry(level, number) {
-                    Ok(entry) => self.freed.push((entry.block, entry.blocks as u64)),
-                    Err(error) if damaged && error.kind() == ErrorKind::Corrupt => {}
-                    Err(error) => return Err(error),
-                }
+        units.for_each_entry(|_, _, entry| match entry {
+            Ok(entry) => {
+                self.freed.push((entry.block, entry.blocks as u64));
+                Ok(true)
             }
-        }
-        Ok(())
+            Err(error) if damaged && error.kind() == ErrorKind::Corrupt => Ok(false),
+            Err(error) => Err(error),
+        })
     }
 
     /// Which table pages change with these units, and which blocks that frees. Blocks are chosen later.
@@ -421,7 +419,9 @@ impl<'a> Plan<'a> {
             return self.sign(d, PageType::Content, 0, number, block, &mut bytes, out);
         }
         let chunk: &Arc<Region> = self.writer.chunks[kind].get(number as usize).ok_or_else(lost)?;
-        let mut bytes = vec![0u8; d.unit_blocks(number) as usize * BLOCK];
+        let (len, mut bytes) = (d.unit_blocks(number) as usize * BLOCK, Vec::new());
+        bytes.try_reserve_exact(len).map_err(|_| Error::no_memory(format_args!("{len} bytes of rows")))?;
+        bytes.resize(len, 0u8);
         // Rows that were written and not published stay behind.
         chunk.read(0, &mut bytes[..d.unit_bytes(number) as usize]);
         out.put(block, &bytes)?;

@@ -147,7 +147,7 @@ impl Store {
         let pins = Pins::new(read_only.then(|| file.clone()));
         let (choice, pin) = settle(file.as_ref(), &pins, *tuning)?;
         let file_len = check_length(file.as_ref(), &choice.meta)?;
-        let source = Arc::new(Mapped::new(file, file_len, *tuning)?);
+        let source = Arc::new(Mapped::new(file, choice.meta.blocks * BLOCK as u64, *tuning)?);
         let view = Arc::new(view_of(&header, choice.meta, &source, pin)?);
         let recovered = choice.other_damaged;
         // A reader may use the commit that this writer could not read: leave its blocks alone while we run.

@@ -3,6 +3,7 @@
 //! Nothing here writes to the file (invariant I2). Searches of this process see the private copies at once and
 //! read them while they change; what they must not see is kept from them by the counts of the view.
 
+use std::collections::HashMap;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, MutexGuard};
 
@@ -16,44 +17,37 @@ use crate::storage::store::Shared;
 use crate::storage::view::{IdsRoot, Published, View};
 
 /// What the transaction changed in one object.
-pub(crate) struct Dirty<T> {
-    units: Vec<Option<Arc<T>>>,
-    changed: Vec<usize>,
-}
+pub(crate) struct Dirty<T>(HashMap<usize, Arc<T>>);
 
 impl<T> Default for Dirty<T> {
     fn default() -> Self {
-        Dirty { units: Vec::new(), changed: Vec::new() }
+        Dirty(HashMap::new())
     }
 }
 
 impl<T> Dirty<T> {
     pub(crate) fn get(&self, n: usize) -> Option<&Arc<T>> {
-        self.units.get(n)?.as_ref()
+        self.0.get(&n)
     }
 
     pub(crate) fn set(&mut self, n: usize, unit: Arc<T>) {
-        if n >= self.units.len() {
-            self.units.resize(n + 1, None);
-        }
-        self.units[n] = Some(unit);
-        self.changed.push(n);
+        self.0.insert(n, unit);
     }
 
     /// Numbers of changed units, ascending.
     pub(crate) fn numbers(&self) -> Vec<u64> {
-        let mut numbers: Vec<u64> = self.changed.iter().map(|n| *n as u64).collect();
+        let mut numbers: Vec<u64> = self.0.keys().map(|n| *n as u64).collect();
         numbers.sort_unstable();
         numbers
     }
 
     fn is_empty(&self) -> bool {
-        self.changed.is_empty()
+        self.0.is_empty()
     }
 
     /// The same units, shared.
     fn same(&self) -> Dirty<T> {
-        Dirty { units: self.units.clone(), changed: self.changed.clone() }
+        Dirty(self.0.clone())
     }
 }
 

@@ -35,6 +35,8 @@ mod larger;
 mod open;
 /// Recalls asked for, and the table behind them.
 mod recall;
+/// Sparse files with claims as large.
+mod sparse;
 /// The documents against the code.
 mod spec;
 mod stats;
