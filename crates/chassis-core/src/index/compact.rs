@@ -88,8 +88,12 @@ impl VectorIndex {
     /// `Superseded` when an index with other options is under the name now; `NotFound`, `Corrupt`, `Io`.
     pub fn refresh(&self) -> Result<bool> {
         let inner = self.inner()?;
-        if !inner.store.stats()?.read_only || !inner.store.is_replaced()? {
-            return inner.store.refresh();
+        if !inner.store.is_read_only() || !inner.store.is_replaced()? {
+            match inner.store.refresh() {
+                // The same index, of which the open file shows no newer commits.
+                Err(error) if error.kind() == ErrorKind::Superseded => {}
+                outcome => return outcome,
+            }
         }
         let new = Inner::new(inner.store.reopen()?)?;
         if new.header != inner.header {

@@ -116,7 +116,7 @@ impl Store {
         let deadline = lock_timeout.map(locks::deadline);
         // The file is looked for again by its path, and the process may have gone to another folder by then.
         let path = &vfs.absolute(path)?;
-        // Once more for each compaction that ends between the two looks.
+        // Once more for each compaction that ends, or copy that is made, between the two looks.
         for _ in 0..1_000 {
             let file = vfs.open(path, if read_only { Access::Read } else { Access::ReadWrite })?;
             let header = Arc::new(read_header(file.as_ref(), read_only)?);
@@ -127,7 +127,12 @@ impl Store {
                     continue;
                 }
             }
-            return Store::of(vfs, path, file, header, read_only, tuning);
+            let store = Store::of(vfs, path, file, header, read_only, tuning)?;
+            // A writer has the file that all see. For a reader it may have been copied before it was mapped.
+            if read_only && !store.shared.source.shows(store.view().meta().txn)? {
+                continue;
+            }
+            return Ok(store);
         }
         Err(Error::new(
             ErrorKind::Io,
@@ -245,6 +250,9 @@ impl Store {
     }
 
     /// Moves a reader to the newest commit of its file; says whether there was a newer one.
+    ///
+    /// # Errors
+    /// `Superseded` when the file has to be opened again to be seen as it is now.
     pub fn refresh(&self) -> Result<bool> {
         if !self.read_only {
             return Ok(false);
@@ -258,6 +266,10 @@ impl Store {
         }
         let (choice, pin) = settle(file.as_ref(), &self.shared.pins, tuning)?;
         check_length(file.as_ref(), &choice.meta)?;
+        if !self.shared.source.shows(choice.meta.txn)? {
+            let text = format!("{} was copied by its file system; open it again", self.shared.path.display());
+            return Err(Error::new(ErrorKind::Superseded, text));
+        }
         self.shared.show(&Arc::new(view_of(view.shared_header(), choice.meta, &self.shared.source, pin)?));
         Ok(true)
     }

@@ -15,8 +15,8 @@ use crate::format::{BLOCK, Descriptor, FIRST_DATA_BLOCK};
 use crate::storage::backend::{File, MapView};
 use crate::storage::heat::Stay;
 use crate::storage::mmap::{Page, PtrTable, map_bytes};
-use crate::storage::smaps;
 use crate::storage::tuning::{Bug, OpenTuning};
+use crate::storage::{metas, smaps};
 
 /// Bytes read at once when units are read ahead of their use.
 const READ_BYTES: u64 = 1 << 20;
@@ -57,6 +57,13 @@ impl Mapped {
             maps.retire(&old);
         }
         Ok(maps.newest.clone())
+    }
+
+    /// Whether the map is of the file that reads are of. Where overlayfs copied a file because a writer opened it, reads
+    /// through older handles see the copy and maps stay those of the original: what a newer commit refers to is not in
+    /// them, and past the end of the original there is nothing but SIGBUS.
+    pub(crate) fn shows(&self, txn: u64) -> Result<bool> {
+        Ok(metas::is_shown(self.reaching(0)?.as_ref(), txn, self.tuning))
     }
 
     /// The same for what is read seldom.

@@ -33,6 +33,8 @@ mod faults;
 mod larger;
 /// What an open reads.
 mod open;
+/// Files that overlayfs copied.
+mod overlay;
 /// Recalls asked for, and the table behind them.
 mod recall;
 /// Sparse files with claims as large.
