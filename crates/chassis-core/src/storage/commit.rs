@@ -39,6 +39,7 @@ impl Txn<'_> {
         }
         let (shared, writer) = (self.shared, &mut *self.writer);
         anchor(shared, writer)?;
+        forget_lost(shared, writer)?;
         let space = match writer.space.take() {
             Some(space) => space,
             None => Space::load(&writer.view)?,
@@ -126,7 +127,7 @@ fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     }
     let compacted = meta.catalog.birth != meta.txn as u32 && !tuning.has(Bug::NoCompactAnchor);
     // Where the newest record could not be read, it may have been the one that tells.
-    let is_first = meta.txn == 0 || compacted || shared.skip_to > 0;
+    let is_first = meta.txn == 0 || compacted || writer.lost.is_some();
     let name = if is_first { shared.sync_name() } else { Ok(()) };
     if let Err(cause) = name.and_then(|()| file.barrier()) {
         writer.poisoned = Some("the last commit could not be made durable");
@@ -139,6 +140,19 @@ fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     writer.anchored = true;
     writer.whole = [true; 2];
     writer.torn.clear();
+    Ok(())
+}
+
+/// Lets the blocks of a lost commit go once there are two good commits after it and no reader pins it. Its record is void
+/// on the medium since the anchor, so nobody can come to use it any more. A pin of the commit that took its number counts
+/// as well, which can only delay this.
+fn forget_lost(shared: &Shared, writer: &mut Writer) -> Result<()> {
+    if let Some(lost) = writer.lost
+        && writer.view.meta().txn > lost.txn
+        && !locks::is_pinned(shared.source.file.as_ref(), lost.txn)?
+    {
+        writer.lost = None;
+    }
     Ok(())
 }
 
@@ -184,9 +198,9 @@ impl<'a> Plan<'a> {
             let pins = [shared.pins.oldest(), locks::oldest_pin(shared.source.file.as_ref())?];
             newest = pins.into_iter().flatten().fold(newest, |n, pin| n.map(|n| n.min(pin)));
         }
-        if shared.skip_to > 0 {
+        if let Some(lost) = writer.lost {
             newest = None;
-            space.skip_to(shared.skip_to, txn);
+            space.skip_to(lost.end, txn);
         }
         if tuning.has(Bug::ReuseAtOnce) {
             newest = Some(u64::MAX);

@@ -14,7 +14,7 @@ use crate::storage::locks::{self, Pin, Pins};
 use crate::storage::metas::{self, Choice};
 use crate::storage::space::Space;
 use crate::storage::tuning::{Bug, OpenTuning};
-use crate::storage::txn::{Txn, Writer};
+use crate::storage::txn::{Lost, Txn, Writer};
 use crate::storage::units::Mapped;
 use crate::storage::view::View;
 
@@ -61,8 +61,6 @@ pub(crate) struct Shared {
     pub(crate) ids_changes: AtomicU64,
     pub(crate) source: Arc<Mapped>,
     pub(crate) pins: Arc<Pins>,
-    /// Blocks below this are left alone although the free list has them: see [`Store::open`].
-    pub(crate) skip_to: u64,
     pub(crate) writer: Option<Mutex<Writer>>,
     /// Whether another file took this one's place. Set by whoever is the running transaction.
     pub(crate) retired: AtomicBool,
@@ -155,12 +153,12 @@ impl Store {
         let source = Arc::new(Mapped::new(file, choice.meta.blocks * BLOCK as u64, *tuning)?);
         let view = Arc::new(view_of(&header, choice.meta, &source, pin)?);
         let recovered = choice.other_damaged;
-        // A reader may use the commit that this writer could not read: leave its blocks alone while we run.
-        let skip_to = if recovered { file_len.div_ceil(BLOCK as u64) } else { 0 };
-        let writer = (!read_only).then(|| Mutex::new(Writer::new(view.clone(), choice.whole, choice.torn)));
+        let lost = recovered.then(|| Lost { txn: choice.meta.txn + 1, end: file_len.div_ceil(BLOCK as u64) });
+        let writer =
+            (!read_only).then(|| Mutex::new(Writer::new(view.clone(), choice.whole, choice.torn, lost)));
         let (ids_changes, retired) = (AtomicU64::new(0), AtomicBool::new(false));
         let (vfs, path, current) = (vfs.clone(), path.to_owned(), RwLock::new(view));
-        let shared = Shared { vfs, path, current, ids_changes, source, pins, skip_to, writer, retired };
+        let shared = Shared { vfs, path, current, ids_changes, source, pins, writer, retired };
         Ok(Store { shared, pid: std::process::id(), read_only, recovered })
     }
 

@@ -51,6 +51,15 @@ impl<T> Dirty<T> {
     }
 }
 
+/// A commit that was the newest and whose record cannot be read any more. A reader that opened it before may still use
+/// its blocks, which the free list of the commit before it may have, or the end of the file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lost {
+    pub(crate) txn: u64,
+    /// One past the last block it may have used.
+    pub(crate) end: u64,
+}
+
 /// State of the one writer.
 pub(crate) struct Writer {
     pub(crate) view: Arc<View>,
@@ -66,6 +75,8 @@ pub(crate) struct Writer {
     pub(crate) whole: [bool; 2],
     /// Torn copies of another commit's record, as found at open.
     pub(crate) torn: Vec<u64>,
+    /// The newest commit, when its record could not be read at open.
+    pub(crate) lost: Option<Lost>,
     pub(crate) poisoned: Option<&'static str>,
     /// Whether a change failed half-way: nothing but a rollback may follow.
     pub(crate) half_done: bool,
@@ -74,7 +85,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(view: Arc<View>, whole: [bool; 2], torn: Vec<u64>) -> Writer {
+    pub(crate) fn new(view: Arc<View>, whole: [bool; 2], torn: Vec<u64>, lost: Option<Lost>) -> Writer {
         let mut writer = Writer {
             replaced: vec![],
             view,
@@ -84,6 +95,7 @@ impl Writer {
             anchored: false,
             whole,
             torn,
+            lost,
             poisoned: None,
             half_done: false,
             is_hidden: false,

@@ -31,6 +31,8 @@ mod extremes;
 mod faults;
 /// Files larger than memory.
 mod larger;
+/// Commits whose records are lost.
+mod lost;
 /// What an open reads.
 mod open;
 /// Files that overlayfs copied.
