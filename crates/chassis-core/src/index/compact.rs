@@ -69,7 +69,8 @@ impl VectorIndex {
     ///
     /// # Errors
     /// `ReadOnly`, `Corrupt` (nothing is copied over damage), `DiskFull`, `Io`, `PermissionDenied`, `Cancelled`: the
-    /// file and the handle are as they were. `Superseded`: another program put another file under the name.
+    /// file and the handle are as they were. `WriterBusy`: another compaction uses the temporary name, as when the path
+    /// came to name this index while the one before it was being compacted. `Superseded`: another program put another file under the name.
     /// `UnsupportedVersion`: a newer release wrote something that this one cannot carry over.
     /// `CommitIndeterminate`: the new file is in place, but a power cut may bring the old one back, which has the same
     /// records; the handle goes on reading, and writes after it is opened again.
