@@ -449,7 +449,7 @@ export class VectorIndex<T extends t.IdType = 'integer'> {
    * keep the old file until they {@link refresh}. A crash leaves one of the two files, whole.
    *
    * @throws `ERR_CHASSIS_READ_ONLY`, `…_CORRUPT`, `…_DISK_FULL`, `…_PERMISSION_DENIED`, `…_IO`, `…_SUPERSEDED`,
-   * `…_UNSUPPORTED_VERSION`, and what `signal` was aborted with: the index is as it was.
+   * `…_UNSUPPORTED_VERSION`, `…_WRITER_BUSY` (another compaction has the temporary name), and what `signal` was aborted with: the index is as it was.
    * `…_COMMIT_INDETERMINATE`: the new file is in place, but may be gone after a power cut; reopen before writing.
    * `…_CLOSED`.
    */

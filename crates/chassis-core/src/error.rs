@@ -144,6 +144,12 @@ impl Error {
         Error { message: message.into(), ..self }
     }
 
+    /// Memory for what the file says it holds was not to be had: what it says may be true.
+    #[cold]
+    pub(crate) fn no_memory(what: impl fmt::Display) -> Self {
+        Error::io(format!("no memory for {what}"), std::io::ErrorKind::OutOfMemory.into())
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind

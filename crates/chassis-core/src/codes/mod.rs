@@ -98,7 +98,11 @@ impl Codec {
     /// `Corrupt`, `UnsupportedVersion`.
     pub fn decode(bytes: &[u8], geometry: Geometry, dimensions: u32) -> Result<Codec> {
         let model = Model::decode(bytes, dimensions)?;
-        let mut matrix = Vec::with_capacity(model.header.components as usize * dimensions as usize);
+        let len = model.header.components as usize * dimensions as usize;
+        let mut matrix = Vec::new();
+        matrix
+            .try_reserve_exact(len)
+            .map_err(|_| Error::no_memory(format_args!("a matrix of {len} values")))?;
         for i in 0..model.header.components as usize {
             matrix.extend(model.matrix_row(i));
         }

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::error::{Error, Result};
+
 use super::{Lists, MAX_LEVEL, NONE, NodeId, Params};
-use crate::error::Result;
 
 /// The most problems reported: a badly damaged graph has one for every node.
 const MAX_PROBLEMS: usize = 1_000;
@@ -20,7 +21,10 @@ pub struct Problem {
 }
 
 /// Checks every list of nodes `0..count`, the entry point, and that each node is reachable from it on layer 0. Asks
-/// `proceed` at every node, and ends with what that fails with.
+/// `proceed` at every node.
+///
+/// # Errors
+/// What `proceed` fails with; `Io` where there is no memory for a bit a node.
 pub fn check<L: Lists>(
     lists: &L,
     count: u32,
@@ -118,7 +122,11 @@ fn check_reachable<L: Lists>(
     report: &mut Report,
     proceed: impl Fn() -> Result<()>,
 ) -> Result<()> {
-    let mut reached = vec![0u64; count as usize / 64 + 1];
+    let (mut reached, words) = (Vec::new(), count as usize / 64 + 1);
+    reached
+        .try_reserve_exact(words)
+        .map_err(|_| Error::no_memory(format_args!("a check of {count} nodes")))?;
+    reached.resize(words, 0u64);
     let mut mark = |node: NodeId| {
         let (word, bit) = (&mut reached[node as usize / 64], 1 << (node % 64));
         let new = *word & bit == 0;

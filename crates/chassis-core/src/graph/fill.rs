@@ -26,6 +26,7 @@ pub fn fill<S: Space, L: LinkWriter>(
     threads: usize,
     scratch: &mut Vec<BuildScratch>,
 ) -> Result<()> {
+    work::reserve(scratch, threads, count)?;
     for first in (0..count).step_by(CHUNK as usize) {
         let end = first.saturating_add(CHUNK).min(count);
         let job = Fill { space, lists: &*links, first, count, params };

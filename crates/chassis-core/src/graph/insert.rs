@@ -64,6 +64,7 @@ pub fn insert_batch<S: Space, L: LinkWriter>(
     scratch: &mut Vec<BuildScratch>,
 ) -> Result<(NodeId, u8)> {
     let batch = Batch { space, lists: &*links, first, end: first + count, entry, params, selection };
+    work::reserve(scratch, threads, batch.end)?;
     let mut planned = work::run(space, threads, scratch, count as usize, &Plan(&batch));
     let mut parents = Parents::new(batch.lists, first, params.m0);
     planned.iter_mut().for_each(|planned| lead_with_parent(planned, &mut parents, params.m0));

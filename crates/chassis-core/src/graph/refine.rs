@@ -39,6 +39,7 @@ pub fn refine<S: Space, L: LinkWriter>(
     scratch: &mut Vec<BuildScratch>,
     go_on: &dyn Fn(usize, usize) -> bool,
 ) -> Result<()> {
+    work::reserve(scratch, threads, count)?;
     for first in (0..count).step_by(CHUNK as usize) {
         if !go_on(first as usize, count as usize) {
             let message = format!("cancelled after refining {first} of {count} nodes");

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{MAX_DEGREE, NONE, NodeId};
+use crate::error::{Error, Result};
 
 /// Slots for the new nodes of one list, with room to fill the last group of four.
 pub(super) const SLOTS: usize = 128;
@@ -29,7 +30,22 @@ fn place(node: NodeId) -> (usize, u64) {
 }
 
 impl Visited {
-    /// An empty set of nodes below `count`. Allocates only when the graph has grown by a quarter since.
+    /// Makes room for sets of nodes below `count`, which a file says there are. Allocates only when the graph has grown
+    /// by a quarter since.
+    #[inline]
+    pub(super) fn reserve(&mut self, count: u32) -> Result<()> {
+        let (word, _) = place(count);
+        if word < self.words.len() {
+            return Ok(());
+        }
+        let len = word + 1 + word / 4;
+        let refused = |_| Error::no_memory(format_args!("a walk over {count} nodes"));
+        self.words.try_reserve_exact(len - self.words.len()).map_err(refused)?;
+        self.words.resize(len, 0);
+        Ok(())
+    }
+
+    /// An empty set of nodes below `count`. Allocates only what was not reserved.
     #[inline]
     pub(super) fn clear(&mut self, count: u32) {
         let (last, _) = place(self.count);

@@ -26,6 +26,7 @@ use super::sorted::{MAX_PARTLY, MAX_SORTED, Sorted};
 use super::step::{Batch, finite};
 use super::visited::{SLOTS, Visited};
 use super::{Lists, MAX_DEGREE, Neighbor, NodeId, Point, Work};
+use crate::error::Result;
 
 /// Distances compared with the bound at a time.
 const GROUP: usize = 8;
@@ -142,6 +143,16 @@ impl<A: Copy + Default> Steps<'_, A> {
 }
 
 impl Walk {
+    /// Makes room for walks over `count` nodes. Without, a walk takes what it needs, and the process ends where there is
+    /// no memory for it: call this first where the count comes from a file.
+    ///
+    /// # Errors
+    /// `Io` where there is no memory.
+    #[inline]
+    pub fn reserve(&mut self, count: u32) -> Result<()> {
+        self.met.visited.reserve(count)
+    }
+
     /// The nodes nearest to `point` among the first `count`, as many as are wanted, nearest first. `entry` is the
     /// entry point and its level. Lists may change meanwhile; nothing in them is trusted.
     #[inline(always)]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::level::hash;
 use super::walk::Walk;
 use super::{Neighbor, NodeId, Space};
+use crate::error::Result;
 
 /// Work that a [`Space`] or a [`Point`](super::Point) can run as code of its own. Mark `call` `#[inline(always)]`.
 pub trait Work {
@@ -62,6 +63,14 @@ impl<J: Job> Work for Share<'_, J> {
             }
         }
     }
+}
+
+/// Makes room in the memory of `threads` threads for walks over `count` nodes.
+pub(super) fn reserve(scratch: &mut Vec<BuildScratch>, threads: usize, count: u32) -> Result<()> {
+    if scratch.len() < threads {
+        scratch.resize_with(threads, BuildScratch::default);
+    }
+    scratch[..threads].iter_mut().try_for_each(|scratch| scratch.walk.reserve(count))
 }
 
 /// Runs jobs `0..jobs` on up to `threads` threads and returns their results in order.

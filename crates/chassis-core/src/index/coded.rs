@@ -6,9 +6,10 @@
 use std::marker::PhantomData;
 
 use crate::codes::{Codec, Geometry, Prepared, Stored};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::derived::codes::{Bits, Codes};
 use crate::format::derived::entries::Entries;
+use crate::format::derived::model::MAX_COMPONENTS;
 use crate::graph::{self, Neighbor, NodeId};
 use crate::index::Metric;
 use crate::index::space::{Distances, Enter, Measure, Unread, VectorPoint, VectorSpace};
@@ -76,11 +77,21 @@ pub(crate) fn whole(view: &View, kind: Kind) -> Option<&Rows> {
     view.rows(kind).filter(|rows| !rows.is_empty())
 }
 
+/// The longest model: the most components, of the most dimensions.
+const MAX_MODEL_BYTES: u64 = (2 + MAX_COMPONENTS as u64) << 18;
+
 /// The model of a view.
 pub(crate) fn codec(view: &View, metric: Metric) -> Result<Option<&Codec>> {
     let Some(model) = whole(view, Kind::Model) else { return Ok(None) };
     let decode = |rows: &Rows| {
+        let len = (rows.len() as u64).saturating_mul(rows.stride() as u64);
+        if len > MAX_MODEL_BYTES {
+            return Err(Error::corrupt(format!("a model of {len} bytes")));
+        }
         let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(len as usize)
+            .map_err(|_| Error::no_memory(format_args!("a model of {len} bytes")))?;
         for n in 0..rows.len() {
             bytes.extend_from_slice(rows.get_verified(n)?);
         }

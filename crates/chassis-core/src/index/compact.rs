@@ -69,7 +69,8 @@ impl VectorIndex {
     ///
     /// # Errors
     /// `ReadOnly`, `Corrupt` (nothing is copied over damage), `DiskFull`, `Io`, `PermissionDenied`, `Cancelled`: the
-    /// file and the handle are as they were. `Superseded`: another program put another file under the name.
+    /// file and the handle are as they were. `WriterBusy`: another compaction uses the temporary name, as when the path
+    /// came to name this index while the one before it was being compacted. `Superseded`: another program put another file under the name.
     /// `UnsupportedVersion`: a newer release wrote something that this one cannot carry over.
     /// `CommitIndeterminate`: the new file is in place, but a power cut may bring the old one back, which has the same
     /// records; the handle goes on reading, and writes after it is opened again.
@@ -88,8 +89,12 @@ impl VectorIndex {
     /// `Superseded` when an index with other options is under the name now; `NotFound`, `Corrupt`, `Io`.
     pub fn refresh(&self) -> Result<bool> {
         let inner = self.inner()?;
-        if !inner.store.stats()?.read_only || !inner.store.is_replaced()? {
-            return inner.store.refresh();
+        if !inner.store.is_read_only() || !inner.store.is_replaced()? {
+            match inner.store.refresh() {
+                // The same index, of which the open file shows no newer commits.
+                Err(error) if error.kind() == ErrorKind::Superseded => {}
+                outcome => return outcome,
+            }
         }
         let new = inner.store.reopen().and_then(Inner::new).map_err(|error| named(self.path(), error))?;
         if new.header != inner.header {
@@ -224,7 +229,8 @@ impl Inner {
 /// The live records, by ascending id.
 fn in_order(view: &View, id_type: IdType) -> Result<Vec<(Id, NodeId)>> {
     let mut heap = verified(view, Kind::Heap)?;
-    let mut order = Vec::with_capacity(view.live_count() as usize);
+    // The count is the file's word; a record is bytes of it.
+    let mut order = Vec::new();
     for node in 0..view.node_count() {
         if !nodes::is_live(view, node)? {
             continue;
@@ -254,7 +260,7 @@ fn in_order(view: &View, id_type: IdType) -> Result<Vec<(Id, NodeId)>> {
 
 fn verified(view: &View, kind: Kind) -> Result<VerifiedRows<'_>> {
     let rows = view.rows(kind).ok_or_else(|| Error::corrupt(format!("no {kind:?} object")))?;
-    Ok(VerifiedRows::new(rows))
+    VerifiedRows::new(rows)
 }
 
 /// What failed before the new file took its place is no concern of the handle: a barrier that failed was the new

@@ -47,6 +47,10 @@ impl<L: Lanes> Work for Scan<'_, L> {
                 point.read_on(node, four.len());
             }
             let distances = point.distances(four);
+            if !distances[0].is_finite() {
+                // A row that cannot be read is infinitely far. The others need not be tried: there may be billions.
+                point.outcome()?;
+            }
             for (i, &distance) in distances.iter().enumerate().take((count - node).min(4) as usize) {
                 let neighbor = Neighbor { distance, node: four[i] };
                 if (found.len() < k || neighbor < found[0]) && is_live(view, neighbor.node)? {

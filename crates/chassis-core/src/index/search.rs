@@ -293,6 +293,7 @@ fn walk_vectors<L: Lanes>(
 ) -> Result<()> {
     let lists = ListsView::new(view);
     let effort = plan.effort(nodes::wanted(view, count, k), point.zero(), skip);
+    walk.reserve(count)?;
     let nearest = walk.search(point, &lists, entry, count, effort);
     lists.outcome()?;
     nodes::live_of(view, nearest, k, found)?;

@@ -266,6 +266,12 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
         (!vector.is_empty()).then_some(vector)
     }
 
+    /// The error of a row that could not be read, if there was one.
+    #[inline]
+    pub(crate) fn outcome(&self) -> Result<()> {
+        self.failed.outcome()
+    }
+
     /// See [`Rows::read_on`].
     #[inline(always)]
     pub(crate) fn read_on(&self, node: NodeId, step: usize) {

@@ -125,6 +125,7 @@ impl<L: Lanes> Stages<'_, L> {
         let wanted = nodes::wanted(self.view, self.count, plan.depth);
         let effort = plan.effort(wanted, prepared.zero, self.skip);
         starts.clear();
+        walk.reserve(self.count)?;
         let far = match entry_block(self.view, &layout, self.count)? {
             Some(block) => {
                 point.measure_entries(block, starts);

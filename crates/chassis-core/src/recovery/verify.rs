@@ -62,8 +62,7 @@ pub fn verify(store: &Store, view: &View, units: bool, proceed: &dyn Fn() -> Res
     let view = view.committed();
     let mut found = Verified::default();
     verify_front(store, view, &mut found)?;
-    let mut owners =
-        Owners { taken: vec![0; (view.meta().blocks as usize).div_ceil(64)], limit: view.meta().blocks };
+    let mut owners = Owners { claims: Vec::new(), limit: view.meta().blocks };
     owners.take(view.meta().catalog.block, 1, "catalog", &mut found);
     for (kind, object) in view.objects() {
         verify_object(*kind, object, units, &mut owners, &mut found, proceed)?;
@@ -115,64 +114,70 @@ fn verify_object(
     if tables.descriptor.units == 0 {
         return Ok(());
     }
-    for level in (0..=tables.depth()).rev() {
-        for number in 0..tables.len_at(level) {
-            proceed()?;
-            let place = || format!("object kind {kind}, level {level}, number {number}");
-            let entry = match tables.entry(level, number) {
-                Ok(entry) => entry,
-                Err(error) => {
-                    found.damage("table", place(), error);
-                    continue;
-                }
-            };
-            owners.take(entry.block, entry.blocks as u64, "object", found);
-            if level == 0 && entry.blocks as u64 != tables.descriptor.unit_blocks(number) {
-                found.problem("unit", place(), format!("{} blocks", entry.blocks));
+    tables.for_each_entry(|level, number, entry| {
+        proceed()?;
+        let place = || format!("object kind {kind}, level {level}, number {number}");
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                found.damage("table", place(), error);
+                return Ok(false);
             }
-            let outcome = match level {
-                0 if !units => Ok(()),
-                0 => object.verify_unit(number),
-                _ => tables.verify_page(level, number),
-            };
-            if let Err(error) = outcome {
-                found.damage(if level == 0 { "unit" } else { "table" }, place(), error);
-            }
+        };
+        owners.take(entry.block, entry.blocks as u64, "object", found);
+        if level == 0 && entry.blocks as u64 != tables.descriptor.unit_blocks(number) {
+            found.problem("unit", place(), format!("{} blocks", entry.blocks));
         }
-    }
-    Ok(())
+        let outcome = match level {
+            0 if !units => Ok(()),
+            0 => object.verify_unit(number),
+            _ => tables.verify_page(level, number),
+        };
+        let believed = outcome.is_ok();
+        if let Err(error) = outcome {
+            found.damage(if level == 0 { "unit" } else { "table" }, place(), error);
+        }
+        Ok(believed)
+    })
 }
 
-/// A bit a block: taken or not.
+/// Who has which blocks. Runs rather than a bit a block: how many blocks there are is the file's word.
 struct Owners {
-    taken: Vec<u64>,
+    /// First block, one past the last, and whose. What follows the run before is joined with it.
+    claims: Vec<(u64, u64, &'static str)>,
     limit: u64,
 }
 
 impl Owners {
-    fn take(&mut self, start: u64, blocks: u64, owner: &str, found: &mut Verified) {
-        for block in start..start.saturating_add(blocks).min(self.limit) {
-            let (word, bit) = ((block / 64) as usize, 1u64 << (block % 64));
-            if self.taken[word] & bit != 0 || block < FIRST_DATA_BLOCK {
-                found.problem(
-                    "block-twice",
-                    format!("block {block}"),
-                    format!("claimed again, by the {owner}"),
-                );
-            }
-            self.taken[word] |= bit;
-        }
-        if start.saturating_add(blocks) > self.limit {
+    fn take(&mut self, start: u64, blocks: u64, owner: &'static str, found: &mut Verified) {
+        let end = start.saturating_add(blocks);
+        if end > self.limit {
             found.problem(
                 "block-range",
                 format!("block {start}"),
                 format!("the {owner} reaches past the commit"),
             );
         }
+        if start < FIRST_DATA_BLOCK {
+            found.problem("block-twice", format!("block {start}"), format!("claimed by the {owner}"));
+        }
+        match self.claims.last_mut() {
+            Some(last) if last.1 == start && last.2 == owner => last.1 = end.min(self.limit),
+            _ => self.claims.push((start, end.min(self.limit), owner)),
+        }
     }
 
-    fn account(&self, found: &mut Verified) {
-        found.blocks = self.taken.iter().map(|word| word.count_ones() as u64).sum();
+    fn account(mut self, found: &mut Verified) {
+        self.claims.sort_unstable();
+        let mut reached = 0;
+        for (start, end, owner) in self.claims {
+            if start < reached.min(end) {
+                let text = format!("claimed again up to block {}, by the {owner}", reached.min(end) - 1);
+                found.problem("block-twice", format!("block {start}"), text);
+            }
+            found.blocks += end.saturating_sub(start.max(reached));
+            reached = reached.max(end);
+        }
         let leaked = (self.limit - FIRST_DATA_BLOCK).saturating_sub(found.blocks);
         if leaked > 0 && found.problems.is_empty() {
             found.problem(

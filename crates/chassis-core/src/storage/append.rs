@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Kind;
-use crate::storage::mmap::Region;
+use crate::storage::mmap::{Region, zeroed};
 use crate::storage::objects::Rows;
 use crate::storage::txn::Txn;
 
@@ -81,7 +81,7 @@ impl Txn<'_> {
         let chunks: Vec<Arc<Region>> = (first_chunk..).map_while(|n| reserved.get(n).cloned()).collect();
         let per_chunk = rows.chunk_bytes() / stride;
         let end = ((first_chunk + chunks.len()) * per_chunk).max(first);
-        let written = (0..(end - first).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        let written = zeroed((end - first).div_ceil(64))?;
         Ok(RowWriter { chunks, first, end, per_chunk, stride, written, txn: std::marker::PhantomData })
     }
 
@@ -110,7 +110,7 @@ impl Txn<'_> {
             return Ok(chunk.clone());
         }
         let rows = self.rows(kind)?;
-        let chunk = Arc::new(Region::new(rows.chunk_bytes()));
+        let chunk = Arc::new(Region::try_new(rows.chunk_bytes())?);
         let used = rows.committed_bytes(n);
         if used > 0 {
             rows.units.verify_chunk(n, used)?;

@@ -39,6 +39,7 @@ impl Txn<'_> {
         }
         let (shared, writer) = (self.shared, &mut *self.writer);
         anchor(shared, writer)?;
+        forget_lost(shared, writer)?;
         let space = match writer.space.take() {
             Some(space) => space,
             None => Space::load(&writer.view)?,
@@ -126,7 +127,7 @@ fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     }
     let compacted = meta.catalog.birth != meta.txn as u32 && !tuning.has(Bug::NoCompactAnchor);
     // Where the newest record could not be read, it may have been the one that tells.
-    let is_first = meta.txn == 0 || compacted || shared.skip_to > 0;
+    let is_first = meta.txn == 0 || compacted || writer.lost.is_some();
     let name = if is_first { shared.sync_name() } else { Ok(()) };
     if let Err(cause) = name.and_then(|()| file.barrier()) {
         writer.poisoned = Some("the last commit could not be made durable");
@@ -139,6 +140,19 @@ fn anchor(shared: &Shared, writer: &mut Writer) -> Result<()> {
     writer.anchored = true;
     writer.whole = [true; 2];
     writer.torn.clear();
+    Ok(())
+}
+
+/// Lets the blocks of a lost commit go once there are two good commits after it and no reader pins it. Its record is void
+/// on the medium since the anchor, so nobody can come to use it any more. A pin of the commit that took its number counts
+/// as well, which can only delay this.
+fn forget_lost(shared: &Shared, writer: &mut Writer) -> Result<()> {
+    if let Some(lost) = writer.lost
+        && writer.view.meta().txn > lost.txn
+        && !locks::is_pinned(shared.source.file.as_ref(), lost.txn)?
+    {
+        writer.lost = None;
+    }
     Ok(())
 }
 
@@ -184,9 +198,9 @@ impl<'a> Plan<'a> {
             let pins = [shared.pins.oldest(), locks::oldest_pin(shared.source.file.as_ref())?];
             newest = pins.into_iter().flatten().fold(newest, |n, pin| n.map(|n| n.min(pin)));
         }
-        if shared.skip_to > 0 {
+        if let Some(lost) = writer.lost {
             newest = None;
-            space.skip_to(shared.skip_to, txn);
+            space.skip_to(lost.end, txn);
         }
         if tuning.has(Bug::ReuseAtOnce) {
             newest = Some(u64::MAX);
@@ -246,16 +260,14 @@ impl<'a> Plan<'a> {
         if units.descriptor.units == 0 {
             return Ok(());
         }
-        for level in 0..=units.depth() {
-            for number in 0..units.len_at(level) {
-                match units.entry(level, number) {
-                    Ok(entry) => self.freed.push((entry.block, entry.blocks as u64)),
-                    Err(error) if damaged && error.kind() == ErrorKind::Corrupt => {}
-                    Err(error) => return Err(error),
-                }
+        units.for_each_entry(|_, _, entry| match entry {
+            Ok(entry) => {
+                self.freed.push((entry.block, entry.blocks as u64));
+                Ok(true)
             }
-        }
-        Ok(())
+            Err(error) if damaged && error.kind() == ErrorKind::Corrupt => Ok(false),
+            Err(error) => Err(error),
+        })
     }
 
     /// Which table pages change with these units, and which blocks that frees. Blocks are chosen later.
@@ -421,7 +433,9 @@ impl<'a> Plan<'a> {
             return self.sign(d, PageType::Content, 0, number, block, &mut bytes, out);
         }
         let chunk: &Arc<Region> = self.writer.chunks[kind].get(number as usize).ok_or_else(lost)?;
-        let mut bytes = vec![0u8; d.unit_blocks(number) as usize * BLOCK];
+        let (len, mut bytes) = (d.unit_blocks(number) as usize * BLOCK, Vec::new());
+        bytes.try_reserve_exact(len).map_err(|_| Error::no_memory(format_args!("{len} bytes of rows")))?;
+        bytes.resize(len, 0u8);
         // Rows that were written and not published stay behind.
         chunk.read(0, &mut bytes[..d.unit_bytes(number) as usize]);
         out.put(block, &bytes)?;

@@ -42,8 +42,8 @@ fn failed(what: &str, path: &Path, error: io::Error) -> Error {
 impl OsFile {
     fn map_for(&self, min_len: u64, reading: Reading) -> Result<Arc<dyn MapView>> {
         // Address space is cheap and remapping is not: reserve well past the end, which Unix allows.
-        let want = min_len.max(self.len()?).max(16 << 20).saturating_mul(2).next_power_of_two();
-        let map = FileMap::new(&self.file, want as usize, reading)
+        let want = min_len.max(self.len()?).max(16 << 20).saturating_mul(2).checked_next_power_of_two();
+        let map = FileMap::new(&self.file, want.unwrap_or(min_len) as usize, reading)
             .or_else(|_| FileMap::new(&self.file, min_len as usize, reading));
         Ok(Arc::new(map.map_err(|e| Error::io("cannot map the file", e))?))
     }

@@ -75,6 +75,11 @@ pub(crate) fn oldest_pin(file: &dyn File) -> Result<Option<u64>> {
     Ok(oldest)
 }
 
+/// Whether another open file pins a commit.
+pub(crate) fn is_pinned(file: &dyn File, txn: u64) -> Result<bool> {
+    Ok(file.find_lock(pin_byte(txn), 1)?.is_some())
+}
+
 /// The commits that the views of one store use, counted: the kernel does not count locks of one open file.
 pub(crate) struct Pins {
     /// Where a reader's pins show to the writer; a writer sees its own without.

@@ -6,7 +6,8 @@
 use crate::error::{Error, Result};
 use crate::format::BLOCK;
 use crate::format::meta::{self, Meta};
-use crate::storage::backend::File;
+use crate::storage::backend::{File, MapView};
+use crate::storage::mmap::map_bytes;
 use crate::storage::tuning::{Bug, OpenTuning};
 
 /// Blocks from a slot to its mirror.
@@ -36,6 +37,13 @@ pub(crate) fn void() -> Vec<u8> {
     let mut block = vec![0u8; BLOCK];
     block[..meta::LEN].fill(0xff);
     block
+}
+
+/// Whether a map shows the commit that was read from the file, or a later one.
+pub(crate) fn is_shown(map: &dyn MapView, txn: u64, tuning: OpenTuning) -> bool {
+    let copy = |block: u64| map_bytes(map, block * BLOCK as u64, meta::LEN);
+    let decode = |bytes: &[u8]| Meta::decode(bytes, !tuning.has(Bug::NoMetaChecksum));
+    blocks_of(txn, tuning).into_iter().filter_map(copy).filter_map(decode).any(|meta| meta.txn >= txn)
 }
 
 /// Reads the four copies and picks the newest commit.

@@ -13,9 +13,10 @@
 #![expect(unsafe_code, reason = "the one place where pointers into maps and private memory are followed")]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::error::{Error, Result};
 use crate::format::{BLOCK, PAGE_HEADER};
 use crate::storage::backend::MapView;
 
@@ -97,6 +98,39 @@ pub(crate) fn private_page(of: Option<&Page>) -> Arc<Page> {
     Arc::new(Page(std::array::from_fn(word)))
 }
 
+/// Values that zeroed memory holds.
+///
+/// # Safety
+/// All bytes zero must be a valid value, of a type whose size is not zero.
+unsafe trait FromZero {}
+
+// SAFETY: a null pointer.
+unsafe impl FromZero for AtomicPtr<u8> {}
+// SAFETY: false.
+unsafe impl FromZero for AtomicBool {}
+// SAFETY: false.
+unsafe impl FromZero for bool {}
+// SAFETY: zero.
+unsafe impl FromZero for AtomicU64 {}
+
+/// A slice whose length comes from the file. A sparse file claims any length at no cost, so memory that is not to be had
+/// is an error, and the system takes none before it is touched.
+#[expect(private_bounds, reason = "the list of types is closed")]
+pub(crate) fn zeroed<T: FromZero>(len: usize) -> Result<Box<[T]>> {
+    let refused = || Error::no_memory(format_args!("{len} entries of a table"));
+    let layout = Layout::array::<T>(len).map_err(|_| refused())?;
+    if len == 0 {
+        return Ok(Box::default());
+    }
+    // SAFETY: the layout is not of size zero: `len` is not, nor is the size of `T`.
+    let memory = unsafe { alloc_zeroed(layout) }.cast::<T>();
+    if memory.is_null() {
+        return Err(refused());
+    }
+    // SAFETY: `len` values of `T`, which zeroes are, in memory of the layout that a box of them is given back with.
+    Ok(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(memory, len)) })
+}
+
 /// Zeroed memory of a fixed size that never moves: a private chunk, or a whole file in memory.
 pub struct Region {
     memory: *mut u8,
@@ -112,15 +146,19 @@ unsafe impl Sync for Region {}
 impl Region {
     /// Zeroed memory of `len` bytes, taken from the system as it is touched.
     pub fn new(len: usize) -> Region {
-        let Ok(layout) = Layout::from_size_align(len.max(1), BLOCK) else {
-            handle_alloc_error(Layout::new::<u8>())
-        };
+        Region::try_new(len).unwrap_or_else(|_| handle_alloc_error(Layout::new::<u8>()))
+    }
+
+    /// The same of a length that comes from a file.
+    pub(crate) fn try_new(len: usize) -> Result<Region> {
+        let refused = || Error::no_memory(format_args!("{len} bytes of rows"));
+        let layout = Layout::from_size_align(len.max(1), BLOCK).map_err(|_| refused())?;
         // SAFETY: the layout is not of size zero.
         let memory = unsafe { alloc_zeroed(layout) };
         if memory.is_null() {
-            handle_alloc_error(layout);
+            return Err(refused());
         }
-        Region { memory, layout }
+        Ok(Region { memory, layout })
     }
 
     /// Copies `bytes` in; what does not fit is cut off.
@@ -232,8 +270,13 @@ pub(crate) struct PtrTable {
     slots: Box<[AtomicPtr<u8>]>,
     /// Which units point into private memory of the writer.
     private: Box<[AtomicBool]>,
+    /// Which groups of slots were ever written.
+    groups: Box<[AtomicBool]>,
     keep: Mutex<Keep>,
 }
+
+/// Slots of a group: a page of pointers.
+const GROUP: usize = 512;
 
 /// The pointers of a table, at hand for loops that follow many.
 #[derive(Clone, Copy)]
@@ -262,30 +305,24 @@ struct Keep {
 }
 
 impl PtrTable {
-    pub(crate) fn new(capacity: usize) -> PtrTable {
-        let slots = (0..capacity).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect();
-        let private = (0..capacity).map(|_| AtomicBool::new(false)).collect();
-        PtrTable { slots, private, keep: Mutex::default() }
+    pub(crate) fn new(capacity: usize) -> Result<PtrTable> {
+        let (slots, private) = (zeroed(capacity)?, zeroed(capacity)?);
+        Ok(PtrTable { slots, private, groups: zeroed(capacity.div_ceil(GROUP))?, keep: Mutex::default() })
     }
 
     /// The same pointers with room for `capacity` units, for a transaction that outgrew its table.
-    pub(crate) fn grown(&self, capacity: usize) -> PtrTable {
-        let keep = || self.keep.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.copy(capacity, keep, |i| self.slots.get(i).map(|slot| slot.load(Ordering::Acquire)))
+    pub(crate) fn grown(&self, capacity: usize) -> Result<PtrTable> {
+        let table = self.copy(capacity, Keep::clone, |_| true)?;
+        for i in self.touched().filter(|i| self.is_private(*i)) {
+            table.private[i].store(true, Ordering::Relaxed);
+        }
+        Ok(table)
     }
 
     /// The pointers into the map only: what a commit or a rollback leaves. Private units start untouched.
-    pub(crate) fn mapped_only(&self, capacity: usize) -> PtrTable {
-        let keep = || {
-            let maps = self.keep.lock().unwrap_or_else(PoisonError::into_inner).maps.clone();
-            Keep { maps, ..Keep::default() }
-        };
-        let table = self.copy(capacity, keep, |i| {
-            let slot = self.slots.get(i)?;
-            (!self.is_private(i)).then(|| slot.load(Ordering::Acquire))
-        });
-        table.private.iter().for_each(|flag| flag.store(false, Ordering::Relaxed));
-        table
+    pub(crate) fn mapped_only(&self, capacity: usize) -> Result<PtrTable> {
+        let maps = |keep: &Keep| Keep { maps: keep.maps.clone(), ..Keep::default() };
+        self.copy(capacity, maps, |i| !self.is_private(i))
     }
 
     /// Unsets the pointers of these units.
@@ -300,14 +337,28 @@ impl PtrTable {
     fn copy(
         &self,
         capacity: usize,
-        keep: impl FnOnce() -> Keep,
-        pointer: impl Fn(usize) -> Option<*mut u8>,
-    ) -> PtrTable {
-        let capacity = capacity.max(self.slots.len());
-        let slots =
-            (0..capacity).map(|i| AtomicPtr::new(pointer(i).unwrap_or(std::ptr::null_mut()))).collect();
-        let private = (0..capacity).map(|i| AtomicBool::new(self.is_private(i))).collect();
-        PtrTable { slots, private, keep: Mutex::new(keep()) }
+        keep: impl Fn(&Keep) -> Keep,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<PtrTable> {
+        let mut table = PtrTable::new(capacity.max(self.slots.len()))?;
+        for i in self.touched().filter(|i| wanted(*i)) {
+            table.store(i, self.slots[i].load(Ordering::Acquire));
+        }
+        table.keep = Mutex::new(keep(&self.keep.lock().unwrap_or_else(PoisonError::into_inner)));
+        Ok(table)
+    }
+
+    /// Slots that may hold a pointer. The others are not looked at: a file can claim billions of units, and a copy would
+    /// take the time and the memory of all of them.
+    fn touched(&self) -> impl Iterator<Item = usize> {
+        let groups = self.groups.iter().enumerate().filter(|(_, touched)| touched.load(Ordering::Relaxed));
+        groups.flat_map(|(group, _)| group * GROUP..((group + 1) * GROUP).min(self.slots.len()))
+    }
+
+    /// Points a slot somewhere.
+    fn store(&self, n: usize, pointer: *mut u8) {
+        self.groups[n / GROUP].store(true, Ordering::Relaxed);
+        self.slots[n].store(pointer, Ordering::Release);
     }
 
     /// Whether unit `n` is private memory of the writer.
@@ -343,6 +394,7 @@ impl PtrTable {
             keep.maps.push(map.clone());
         }
         let pointer = bytes.as_ptr().cast_mut();
+        self.groups[n / GROUP].store(true, Ordering::Relaxed);
         let _ = self.slots[n].compare_exchange(
             std::ptr::null_mut(),
             pointer,
@@ -356,14 +408,14 @@ impl PtrTable {
     pub(crate) fn set_page(&self, n: usize, page: &Arc<Page>) {
         self.keep.lock().unwrap_or_else(PoisonError::into_inner).pages.push(page.clone());
         self.private[n].store(true, Ordering::Release);
-        self.slots[n].store(Arc::as_ptr(page).cast_mut().cast(), Ordering::Release);
+        self.store(n, Arc::as_ptr(page).cast_mut().cast());
     }
 
     /// Points a slot at a private chunk.
     pub(crate) fn set_chunk(&self, n: usize, chunk: &Arc<Region>) {
         self.keep.lock().unwrap_or_else(PoisonError::into_inner).chunks.push(chunk.clone());
         self.private[n].store(true, Ordering::Release);
-        self.slots[n].store(chunk.base().cast_mut(), Ordering::Release);
+        self.store(n, chunk.base().cast_mut());
     }
 
     /// Bytes of memory this table keeps on the heap.

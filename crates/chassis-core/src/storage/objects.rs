@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Form;
-use crate::storage::mmap::{Page, Slots};
+use crate::storage::mmap::{Page, Slots, zeroed};
 use crate::storage::units::Units;
 
 /// A paged object.
@@ -281,13 +281,16 @@ impl Rows {
 /// Reads all rows of an object in any order, and looks at the checksum of each chunk once.
 pub struct VerifiedRows<'a> {
     rows: &'a Rows,
-    seen: Vec<bool>,
+    seen: Box<[bool]>,
 }
 
 impl<'a> VerifiedRows<'a> {
     /// Nothing is verified yet.
-    pub fn new(rows: &'a Rows) -> VerifiedRows<'a> {
-        VerifiedRows { rows, seen: vec![false; rows.chunks() as usize] }
+    ///
+    /// # Errors
+    /// `Io` where there is no memory for a mark a chunk.
+    pub fn new(rows: &'a Rows) -> Result<VerifiedRows<'a>> {
+        Ok(VerifiedRows { rows, seen: zeroed(rows.chunks() as usize)? })
     }
 
     /// [`Rows::get_verified`].
@@ -339,19 +342,19 @@ impl Object {
     }
 
     /// The same object with room for `capacity` units.
-    pub(crate) fn grown(&self, capacity: usize) -> Object {
-        match self {
+    pub(crate) fn grown(&self, capacity: usize) -> Result<Object> {
+        Ok(match self {
             Object::Pages(old) => {
-                let pages = Pages::new(old.units.grown(capacity));
+                let pages = Pages::new(old.units.grown(capacity)?);
                 pages.set_count(old.count() as u64);
                 Object::Pages(pages)
             }
             Object::Rows(old) => {
-                let rows = Rows { memo: old.memo.clone(), ..Rows::new(old.units.grown(capacity)) };
+                let rows = Rows { memo: old.memo.clone(), ..Rows::new(old.units.grown(capacity)?) };
                 rows.set_len(old.len() as u64);
                 Object::Rows(rows)
             }
-        }
+        })
     }
 
     /// The object of a later commit, in which it was not replaced.

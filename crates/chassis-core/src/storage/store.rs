@@ -14,7 +14,7 @@ use crate::storage::locks::{self, Pin, Pins};
 use crate::storage::metas::{self, Choice};
 use crate::storage::space::Space;
 use crate::storage::tuning::{Bug, OpenTuning};
-use crate::storage::txn::{Txn, Writer};
+use crate::storage::txn::{Lost, Txn, Writer};
 use crate::storage::units::Mapped;
 use crate::storage::view::View;
 
@@ -61,8 +61,6 @@ pub(crate) struct Shared {
     pub(crate) ids_changes: AtomicU64,
     pub(crate) source: Arc<Mapped>,
     pub(crate) pins: Arc<Pins>,
-    /// Blocks below this are left alone although the free list has them: see [`Store::open`].
-    pub(crate) skip_to: u64,
     pub(crate) writer: Option<Mutex<Writer>>,
     /// Whether another file took this one's place. Set by whoever is the running transaction.
     pub(crate) retired: AtomicBool,
@@ -116,7 +114,7 @@ impl Store {
         let deadline = lock_timeout.map(locks::deadline);
         // The file is looked for again by its path, and the process may have gone to another folder by then.
         let path = &vfs.absolute(path)?;
-        // Once more for each compaction that ends between the two looks.
+        // Once more for each compaction that ends, or copy that is made, between the two looks.
         for _ in 0..1_000 {
             let file = vfs.open(path, if read_only { Access::Read } else { Access::ReadWrite })?;
             let header = Arc::new(read_header(file.as_ref(), read_only)?);
@@ -127,7 +125,12 @@ impl Store {
                     continue;
                 }
             }
-            return Store::of(vfs, path, file, header, read_only, tuning);
+            let store = Store::of(vfs, path, file, header, read_only, tuning)?;
+            // A writer has the file that all see. For a reader it may have been copied before it was mapped.
+            if read_only && !store.shared.source.shows(store.view().meta().txn)? {
+                continue;
+            }
+            return Ok(store);
         }
         Err(Error::new(
             ErrorKind::Io,
@@ -147,15 +150,15 @@ impl Store {
         let pins = Pins::new(read_only.then(|| file.clone()));
         let (choice, pin) = settle(file.as_ref(), &pins, *tuning)?;
         let file_len = check_length(file.as_ref(), &choice.meta)?;
-        let source = Arc::new(Mapped::new(file, file_len, *tuning)?);
+        let source = Arc::new(Mapped::new(file, choice.meta.blocks * BLOCK as u64, *tuning)?);
         let view = Arc::new(view_of(&header, choice.meta, &source, pin)?);
         let recovered = choice.other_damaged;
-        // A reader may use the commit that this writer could not read: leave its blocks alone while we run.
-        let skip_to = if recovered { file_len.div_ceil(BLOCK as u64) } else { 0 };
-        let writer = (!read_only).then(|| Mutex::new(Writer::new(view.clone(), choice.whole, choice.torn)));
+        let lost = recovered.then(|| Lost { txn: choice.meta.txn + 1, end: file_len.div_ceil(BLOCK as u64) });
+        let writer =
+            (!read_only).then(|| Mutex::new(Writer::new(view.clone(), choice.whole, choice.torn, lost)));
         let (ids_changes, retired) = (AtomicU64::new(0), AtomicBool::new(false));
         let (vfs, path, current) = (vfs.clone(), path.to_owned(), RwLock::new(view));
-        let shared = Shared { vfs, path, current, ids_changes, source, pins, skip_to, writer, retired };
+        let shared = Shared { vfs, path, current, ids_changes, source, pins, writer, retired };
         Ok(Store { shared, pid: std::process::id(), read_only, recovered })
     }
 
@@ -245,6 +248,9 @@ impl Store {
     }
 
     /// Moves a reader to the newest commit of its file; says whether there was a newer one.
+    ///
+    /// # Errors
+    /// `Superseded` when the file has to be opened again to be seen as it is now.
     pub fn refresh(&self) -> Result<bool> {
         if !self.read_only {
             return Ok(false);
@@ -258,6 +264,10 @@ impl Store {
         }
         let (choice, pin) = settle(file.as_ref(), &self.shared.pins, tuning)?;
         check_length(file.as_ref(), &choice.meta)?;
+        if !self.shared.source.shows(choice.meta.txn)? {
+            let text = format!("{} was copied by its file system; open it again", self.shared.path.display());
+            return Err(Error::new(ErrorKind::Superseded, text));
+        }
         self.shared.show(&Arc::new(view_of(view.shared_header(), choice.meta, &self.shared.source, pin)?));
         Ok(true)
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Kind;
-use crate::storage::backend::Vfs;
+use crate::storage::backend::{Access, File, Vfs};
 use crate::storage::locks;
 use crate::storage::store::{Shared, Store, write_first_commit};
 use crate::storage::tuning::Bug;
@@ -43,15 +43,13 @@ impl Store {
         self.shared.owns_name()?;
         let target = vfs.resolve(&self.shared.path)?;
         let temporary = temporary_name(&target);
-        // Only who holds the writer lock of the index uses this name: a file that has it was left by a process that was
-        // killed. A folder that cannot be made durable is refused now, not when all is built.
-        match vfs.remove(&temporary) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-            _ => vfs.sync_dir(&target)?,
-        }
+        remove_left_over(vfs, &temporary)?;
+        // A folder that cannot be made durable is refused now, not when all is built.
+        vfs.sync_dir(&target)?;
         let file = vfs.create_like(&temporary, &target)?;
+        // On an error the file is not ours to remove: who has its lock is about to, or did and made another.
+        lock_named(vfs, file.as_ref(), &temporary)?;
         let place = Place { vfs: vfs.clone(), temporary, target, taken: false };
-        locks::lock_writer(file.as_ref(), &place.temporary, None)?;
         let header = view.shared_header();
         write_first_commit(file.as_ref(), header, view.meta().txn + 1, self.tuning())?;
         let store = Store::of(vfs, &self.shared.path, file, header.clone(), false, self.tuning())?;
@@ -116,10 +114,39 @@ impl Drop for Place {
     }
 }
 
+/// Removes the file that a killed compaction left. The lock of the index is not enough to tell it from one that is being
+/// filled: the path may have come to name another index since that compaction began, or two names share a hash. Its own
+/// lock is: it is held as long as the file is filled.
+fn remove_left_over(vfs: &Arc<dyn Vfs>, temporary: &Path) -> Result<()> {
+    let file = match vfs.open(temporary, Access::ReadWrite) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    lock_named(vfs, file.as_ref(), temporary)?;
+    match vfs.remove(temporary) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Takes the writer lock of a temporary file, which has to have its name still: whoever removes a file of this name holds
+/// its lock, so it keeps the name from here on.
+fn lock_named(vfs: &Arc<dyn Vfs>, file: &dyn File, temporary: &Path) -> Result<()> {
+    locks::lock_writer(file, temporary, None)?;
+    match vfs.identity(temporary) {
+        Ok(named) if named == file.identity()? => Ok(()),
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => {
+            let text = format!("another compaction has taken {}; try again", temporary.display());
+            Err(Error::new(ErrorKind::WriterBusy, text))
+        }
+    }
+}
+
 /// One name for each index of a folder, short, so that it fits wherever the index's own name does.
 fn temporary_name(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().as_encoded_bytes();
-    // FNV-1a: two indexes of one folder that are compacted at once must not meet.
+    // FNV-1a: two indexes of one folder that are compacted at once should not meet. Where they do, the second is refused.
     let hash =
         name.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ b as u64).wrapping_mul(0x100_0000_01b3));
     target.with_file_name(format!(".chassis-compact-{hash:016x}"))

@@ -3,6 +3,7 @@
 //! Nothing here writes to the file (invariant I2). Searches of this process see the private copies at once and
 //! read them while they change; what they must not see is kept from them by the counts of the view.
 
+use std::collections::HashMap;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, MutexGuard};
 
@@ -16,45 +17,47 @@ use crate::storage::store::Shared;
 use crate::storage::view::{IdsRoot, Published, View};
 
 /// What the transaction changed in one object.
-pub(crate) struct Dirty<T> {
-    units: Vec<Option<Arc<T>>>,
-    changed: Vec<usize>,
-}
+pub(crate) struct Dirty<T>(HashMap<usize, Arc<T>>);
 
 impl<T> Default for Dirty<T> {
     fn default() -> Self {
-        Dirty { units: Vec::new(), changed: Vec::new() }
+        Dirty(HashMap::new())
     }
 }
 
 impl<T> Dirty<T> {
     pub(crate) fn get(&self, n: usize) -> Option<&Arc<T>> {
-        self.units.get(n)?.as_ref()
+        self.0.get(&n)
     }
 
     pub(crate) fn set(&mut self, n: usize, unit: Arc<T>) {
-        if n >= self.units.len() {
-            self.units.resize(n + 1, None);
-        }
-        self.units[n] = Some(unit);
-        self.changed.push(n);
+        self.0.insert(n, unit);
     }
 
     /// Numbers of changed units, ascending.
     pub(crate) fn numbers(&self) -> Vec<u64> {
-        let mut numbers: Vec<u64> = self.changed.iter().map(|n| *n as u64).collect();
+        let mut numbers: Vec<u64> = self.0.keys().map(|n| *n as u64).collect();
         numbers.sort_unstable();
         numbers
     }
 
     fn is_empty(&self) -> bool {
-        self.changed.is_empty()
+        self.0.is_empty()
     }
 
     /// The same units, shared.
     fn same(&self) -> Dirty<T> {
-        Dirty { units: self.units.clone(), changed: self.changed.clone() }
+        Dirty(self.0.clone())
     }
+}
+
+/// A commit that was the newest and whose record cannot be read any more. A reader that opened it before may still use
+/// its blocks, which the free list of the commit before it may have, or the end of the file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lost {
+    pub(crate) txn: u64,
+    /// One past the last block it may have used.
+    pub(crate) end: u64,
 }
 
 /// State of the one writer.
@@ -72,6 +75,8 @@ pub(crate) struct Writer {
     pub(crate) whole: [bool; 2],
     /// Torn copies of another commit's record, as found at open.
     pub(crate) torn: Vec<u64>,
+    /// The newest commit, when its record could not be read at open.
+    pub(crate) lost: Option<Lost>,
     pub(crate) poisoned: Option<&'static str>,
     /// Whether a change failed half-way: nothing but a rollback may follow.
     pub(crate) half_done: bool,
@@ -80,7 +85,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(view: Arc<View>, whole: [bool; 2], torn: Vec<u64>) -> Writer {
+    pub(crate) fn new(view: Arc<View>, whole: [bool; 2], torn: Vec<u64>, lost: Option<Lost>) -> Writer {
         let mut writer = Writer {
             replaced: vec![],
             view,
@@ -90,6 +95,7 @@ impl Writer {
             anchored: false,
             whole,
             torn,
+            lost,
             poisoned: None,
             half_done: false,
             is_hidden: false,

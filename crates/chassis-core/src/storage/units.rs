@@ -15,8 +15,8 @@ use crate::format::{BLOCK, Descriptor, FIRST_DATA_BLOCK};
 use crate::storage::backend::{File, MapView};
 use crate::storage::heat::Stay;
 use crate::storage::mmap::{Page, PtrTable, map_bytes};
-use crate::storage::smaps;
 use crate::storage::tuning::{Bug, OpenTuning};
+use crate::storage::{metas, smaps};
 
 /// Bytes read at once when units are read ahead of their use.
 const READ_BYTES: u64 = 1 << 20;
@@ -57,6 +57,13 @@ impl Mapped {
             maps.retire(&old);
         }
         Ok(maps.newest.clone())
+    }
+
+    /// Whether the map is of the file that reads are of. Where overlayfs copied a file because a writer opened it, reads
+    /// through older handles see the copy and maps stay those of the original: what a newer commit refers to is not in
+    /// them, and past the end of the original there is nothing but SIGBUS.
+    pub(crate) fn shows(&self, txn: u64) -> Result<bool> {
+        Ok(metas::is_shown(self.reaching(0)?.as_ref(), txn, self.tuning))
     }
 
     /// The same for what is read seldom.
@@ -119,24 +126,26 @@ impl Units {
         limit: u64,
         source: Arc<Mapped>,
         stay: Stay,
-    ) -> Units {
+    ) -> Result<Units> {
         let depth = table::depth(descriptor.units, fanout);
         let count = |level| level_len(descriptor.units, fanout, level) as usize;
-        let levels = (0..=depth).map(|level| PtrTable::new(count(level))).collect();
-        Units { descriptor, fanout, limit, depth, levels, source, stay }
+        let levels = (0..=depth).map(|level| PtrTable::new(count(level))).collect::<Result<_>>()?;
+        Ok(Units { descriptor, fanout, limit, depth, levels, source, stay })
     }
 
     /// An object without units, of the same file and commit.
-    pub(crate) fn sibling(&self, descriptor: Descriptor) -> Units {
+    pub(crate) fn sibling(&self, descriptor: Descriptor) -> Result<Units> {
         Units::new(descriptor, self.fanout, self.limit, self.source.clone(), Stay::All)
     }
 
     /// The same commit with room for `capacity` units.
-    pub(crate) fn grown(&self, capacity: usize) -> Units {
-        let mut levels = vec![self.levels[0].grown(capacity)];
-        levels.extend(self.levels[1..].iter().map(|level| level.grown(level.capacity())));
+    pub(crate) fn grown(&self, capacity: usize) -> Result<Units> {
+        let mut levels = vec![self.levels[0].grown(capacity)?];
+        for level in &self.levels[1..] {
+            levels.push(level.grown(level.capacity())?);
+        }
         let (descriptor, source) = (self.descriptor.clone(), self.source.clone());
-        Units { descriptor, levels, source, ..*self }
+        Ok(Units { descriptor, levels, source, ..*self })
     }
 
     /// A later commit of the object: pointers of units and table pages that `changed` does not name, level by level,
@@ -147,18 +156,13 @@ impl Units {
         limit: u64,
         changed: &[Vec<u64>],
         stay: Stay,
-    ) -> Units {
-        let fresh = Units::new(descriptor, self.fanout, limit, self.source.clone(), stay);
-        let shared = self.depth.min(fresh.depth);
-        let mut levels: Vec<PtrTable> = (0..=shared)
-            .map(|level| {
-                let kept = self.levels[level as usize].mapped_only(fresh.levels[level as usize].capacity());
-                kept.forget(changed.get(level as usize).map_or(&[], Vec::as_slice));
-                kept
-            })
-            .collect();
-        levels.extend((shared + 1..=fresh.depth).map(|level| PtrTable::new(fresh.len_at(level) as usize)));
-        Units { levels, ..fresh }
+    ) -> Result<Units> {
+        let mut fresh = Units::new(descriptor, self.fanout, limit, self.source.clone(), stay)?;
+        for (level, (own, new)) in self.levels.iter().zip(&mut fresh.levels).enumerate() {
+            *new = own.mapped_only(new.capacity())?;
+            new.forget(changed.get(level).map_or(&[], Vec::as_slice));
+        }
+        Ok(fresh)
     }
 
     /// The pointers to units.
@@ -196,6 +200,29 @@ impl Units {
         }
         self.check_entry(entry)?;
         Ok(entry)
+    }
+
+    /// Visits the entries of all table pages and units, from the root down; `visit` says whether a table page can be
+    /// believed. What lies below one that cannot is passed over: an entry takes 16 bytes of the file, so the walk ends
+    /// with what the file really holds, whatever it claims.
+    pub(crate) fn for_each_entry(
+        &self,
+        mut visit: impl FnMut(u32, u64, Result<Entry>) -> Result<bool>,
+    ) -> Result<()> {
+        let mut above = vec![0];
+        for level in (0..=self.depth).rev() {
+            let mut believed = Vec::new();
+            for parent in above {
+                let first = if level == self.depth { 0 } else { parent * self.fanout };
+                for number in first..(first + self.fanout).min(self.len_at(level)) {
+                    if visit(level, number, self.entry(level, number))? && level > 0 {
+                        believed.push(number);
+                    }
+                }
+            }
+            above = believed;
+        }
+        Ok(())
     }
 
     /// Refuses an entry that points outside the commit.

@@ -81,12 +81,16 @@ impl View {
         source: &Arc<Mapped>,
         pin: Arc<Pin>,
     ) -> Result<View> {
+        // Each unit takes a block and each row its bytes: counts past that are lies, and would size allocations.
+        let units = descriptors.iter().fold(0u64, |sum, d| sum.saturating_add(d.units));
+        if units > meta.blocks {
+            return Err(Error::corrupt(format!("objects of {units} units in {} blocks", meta.blocks)));
+        }
         for d in &descriptors {
-            // Each unit takes a block and each row its bytes: counts past that are lies, and would size allocations.
             let rows = d.rows.saturating_mul(d.stride as u64).div_ceil(BLOCK as u64);
             let vectors = d.kind == Kind::Vectors as u16;
             let (nodes, row) = if vectors { (meta.node_count, header.dimensions as u64 * 4) } else { (0, 0) };
-            if d.units > meta.blocks || rows > meta.blocks || nodes > d.rows || row > d.stride as u64 {
+            if rows > meta.blocks || nodes > d.rows || row > d.stride as u64 {
                 return Err(Error::corrupt(format!(
                     "object kind {}: {} units, {} rows",
                     d.kind, d.units, d.rows
@@ -96,9 +100,10 @@ impl View {
         let fanout = header.fanout as u64;
         let stay = staying(&descriptors.iter().collect::<Vec<_>>(), source, &meta);
         let object = |(d, stay): (Descriptor, Stay)| {
-            (d.kind, Object::new(Units::new(d, fanout, meta.blocks, source.clone(), stay)))
+            Ok((d.kind, Object::new(Units::new(d, fanout, meta.blocks, source.clone(), stay)?)))
         };
-        View::assemble(header.clone(), meta, descriptors.into_iter().zip(stay).map(object).collect(), pin)
+        let objects = descriptors.into_iter().zip(stay).map(object).collect::<Result<_>>()?;
+        View::assemble(header.clone(), meta, objects, pin)
     }
 
     /// The state of a commit from objects already made.
@@ -132,29 +137,29 @@ impl View {
         let stay = staying(&descriptors, self.pages(Kind::FreeList).units.source(), &meta);
         let advance = |(&(kind, ref object), (descriptor, stay)): (&(u16, Object), (&&Descriptor, Stay))| {
             let levels = change(kind).map_or(&[][..], |change| &change.levels);
-            let units = object.units().advanced((*descriptor).clone(), meta.blocks, levels, stay);
-            (kind, object.advanced(units))
+            let units = object.units().advanced((*descriptor).clone(), meta.blocks, levels, stay)?;
+            Ok((kind, object.advanced(units)))
         };
-        let objects = self.objects.iter().zip(descriptors.iter().zip(stay)).map(advance).collect();
-        View::assemble(self.header.clone(), meta, objects, pin)
+        let objects = self.objects.iter().zip(descriptors.iter().zip(stay)).map(advance);
+        View::assemble(self.header.clone(), meta, objects.collect::<Result<_>>()?, pin)
     }
 
     /// The same state with more room in one object.
     pub(crate) fn grown(&self, kind: Kind, capacity: usize) -> Result<View> {
         let room = |&(k, ref o): &(u16, Object)| {
             let now = o.units().table().capacity();
-            (k, o.grown(if k == kind as u16 { capacity } else { now }))
+            Ok((k, o.grown(if k == kind as u16 { capacity } else { now })?))
         };
-        self.with_objects(self.objects.iter().map(room).collect(), self.base.clone())
+        self.with_objects(self.objects.iter().map(room).collect::<Result<_>>()?, self.base.clone())
     }
 
     /// The same state with another object of a kind, empty, or with none.
     pub(crate) fn replaced(self: &Arc<View>, kind: Kind, descriptor: Option<Descriptor>) -> Result<View> {
         let others = self.objects.iter().filter(|(k, _)| *k != kind as u16);
-        let mut objects: Vec<(u16, Object)> =
-            others.map(|(k, o)| (*k, o.grown(o.units().table().capacity()))).collect();
+        let same = |(k, o): &(u16, Object)| Ok((*k, o.grown(o.units().table().capacity())?));
+        let mut objects = others.map(same).collect::<Result<Vec<(u16, Object)>>>()?;
         if let Some(descriptor) = descriptor {
-            let units = self.pages(Kind::FreeList).units.sibling(descriptor);
+            let units = self.pages(Kind::FreeList).units.sibling(descriptor)?;
             objects.push((kind as u16, Object::new(units)));
         }
         self.with_objects(objects, Some(self.base.as_ref().unwrap_or(self).clone()))

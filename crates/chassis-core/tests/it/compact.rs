@@ -476,3 +476,31 @@ fn both_commit_records_of_a_new_file_hold_its_content() {
     drop(index);
     assert_clean(&reopen(&path, Mode::ReadOnly));
 }
+
+/// The path comes to name another index while the one it named is compacted: both compactions use one temporary name.
+#[test]
+fn the_temporary_file_of_a_compaction_that_runs_is_not_taken_away() {
+    let (dir, path) = place();
+    let (index, aside) = (worn(&path, 400, 8), dir.path().join("aside"));
+    drop(worn(&aside, 300, 8));
+    let held = std::fs::File::open(&path).unwrap();
+    let other = std::sync::Mutex::new(None);
+    let progress = |_, _| {
+        let mut other = other.lock().unwrap();
+        if other.is_none() {
+            std::fs::rename(&aside, &path).unwrap();
+            let temporary = left_overs(&path).pop().expect("a temporary file");
+            let second = reopen(&path, Mode::Open);
+            assert_eq!(second.compact(&PLAIN).unwrap_err().kind(), ErrorKind::WriterBusy);
+            assert_eq!(left_overs(&path), [temporary]);
+            *other = Some(second);
+        }
+    };
+    let ended = index.compact(&CompactOptions { progress: Some(&progress), threads: Some(1), ..PLAIN });
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::Superseded);
+    assert_eq!(left_overs(&path), Vec::<PathBuf>::new());
+    let second = other.into_inner().unwrap().expect("the other index");
+    assert_eq!(second.compact(&PLAIN).unwrap().records, 150);
+    assert_clean(&second);
+    drop(held);
+}

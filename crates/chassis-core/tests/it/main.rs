@@ -31,10 +31,16 @@ mod extremes;
 mod faults;
 /// Files larger than memory.
 mod larger;
+/// Commits whose records are lost.
+mod lost;
 /// What an open reads.
 mod open;
+/// Files that overlayfs copied.
+mod overlay;
 /// Recalls asked for, and the table behind them.
 mod recall;
+/// Sparse files with claims as large.
+mod sparse;
 /// The documents against the code.
 mod spec;
 mod stats;

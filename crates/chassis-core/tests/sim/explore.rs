@@ -369,7 +369,7 @@ impl Shared<'_> {
         let next = self.run.model.versions.len();
         vfs.mark(Mark::Begin(next));
         let shared: Arc<dyn Vfs> = vfs.clone();
-        let model = guarded(|| oracle::go_on(&shared, &self.run.spec, &self.run.model, found))?;
+        let model = guarded(|| oracle::go_on(&shared, &self.run.spec, &self.run.model, found, !nested))?;
         vfs.mark(Mark::Ack(next));
         if !nested {
             return Ok(());

@@ -13,6 +13,8 @@ pub const VERSION: u32 = 1;
 pub const HEADER_LEN: usize = 64;
 /// Rows are aligned to cache lines.
 pub const ALIGN: usize = 64;
+/// The most rows of a matrix. Writers make 240; what a reader takes memory for must not be any number.
+pub const MAX_COMPONENTS: u32 = 1024;
 /// Set when there is a matrix.
 pub const FLAG_MATRIX: u16 = 1;
 
@@ -102,7 +104,7 @@ impl<'a> Model<'a> {
         let matrix = header.kind == ModelKind::Principal;
         ensure(header.dimensions == dimensions && dimensions > 0, "the dimensions of the model")?;
         ensure(
-            header.components <= dimensions && (header.components > 0) == matrix,
+            header.components <= dimensions.min(MAX_COMPONENTS) && (header.components > 0) == matrix,
             "the components of the model",
         )?;
         ensure(flags == if matrix { FLAG_MATRIX } else { 0 }, "the flags of the model")?;
