@@ -1,5 +1,5 @@
 //! The set of nodes a walk has met: one bit a node, so that it stays in the first caches, and a log by which it is
-//! emptied in the time it took to fill.
+//! emptied in the time it took to fill, or less.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
