@@ -154,7 +154,8 @@ export interface SearchSyncOptions<I extends Include = Include> {
   /**
    * Effort: how many candidates a search keeps in view while it walks the graph, 1 to 2^20; fewer than `k` count as `k`.
    * More finds more of the true nearest and takes longer. What a number finds depends on the data: to ask for a quality,
-   * state `recall`. Default 64 where neither is stated. Of no effect where every record is compared: see `exact`.
+   * state `recall`. Default 64 where neither is stated. Deleted records do not count: room for them is added in their
+   * share. Of no effect where every record is compared: see `exact`.
    */
   efSearch?: number | undefined
   /**

@@ -169,7 +169,7 @@ pub struct BatchOptions<'a> {
 pub struct SearchOptions {
     /// Results wanted; 0 gives none, more than the count gives all.
     pub k: usize,
-    /// Candidates held; raised to `k` when smaller. Default [`DEFAULT_EF_SEARCH`].
+    /// Live candidates held; raised to `k` when smaller. Default [`DEFAULT_EF_SEARCH`].
     pub ef_search: Option<usize>,
     /// In place of `ef_search`: the share of the true `k` nearest that should be found, on average over queries like
     /// the stored vectors, 0.5 to 0.999. What it takes is fitted to each index (`docs/recall.md`).
