@@ -62,11 +62,11 @@ impl Plan {
     }
 
     /// The plan for an index of which only `live` of `count` nodes are: tombstones take places in their share, so places
-    /// grow by it. The follow-up is of live candidates alone.
+    /// grow by it, up to one a node. The follow-up is of live candidates alone.
     pub(crate) fn among(self, live: u64, count: NodeId) -> Plan {
         let grown = |places: usize| {
-            let places = (places as u64).saturating_mul(count.into()).div_ceil(live.max(1));
-            usize::try_from(places).unwrap_or(usize::MAX)
+            let needed = (places as u64).saturating_mul(count.into()).div_ceil(live.max(1));
+            places.max(needed.min(count.into()) as usize)
         };
         Plan { ef: grown(self.ef), stop_at: grown(self.stop_at), ..self }
     }
