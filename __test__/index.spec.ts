@@ -304,7 +304,7 @@ test('stats and properties', async (t) => {
     deleted: 1,
     readOnly: false,
   })
-  t.regex((await index.stats()).kernel, /^(avx2|neon|scalar)$/)
+  t.regex((await index.stats()).kernel, /^(vnni|avx2|neon|scalar)$/)
   await index.close()
 })
 

@@ -19,7 +19,7 @@ fn entry() {
     match role.to_str() {
         Some("add-and-wait") => crate::faults::add_and_wait(Path::new(&path)),
         Some("commit-forever") => crate::durability::commit_forever(Path::new(&path), seed),
-        Some("build-plain") => crate::stats::build(Path::new(&path)),
+        Some("build") => crate::stats::build(Path::new(&path)),
         Some("limited") => crate::disk::fill_up_to_the_limit(Path::new(&path)),
         other => panic!("no role {other:?}"),
     }

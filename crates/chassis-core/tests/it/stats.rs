@@ -233,16 +233,19 @@ fn check_finds_codes_that_are_not_those_of_their_vectors() {
     assert_eq!(found(&path), []);
 }
 
+/// Has another process build the file of [`build`] with kernels that are not the best this CPU has.
+fn build_with(kernel: &str, path: &Path) {
+    let program = std::env::current_exe().expect("the test binary");
+    let mut command = command(program, &[], "build", path, 0);
+    command.env("CHASSIS_KERNEL", kernel).env_remove("CHASSIS_EXPECT_KERNEL");
+    assert_eq!(Spoken::start(command).next().as_deref(), Some("built"));
+}
+
 #[test]
 fn codes_of_plain_kernels_are_sound_to_those_with_vector_instructions() {
-    let (_dir, path) = place();
-    let program = std::env::current_exe().expect("the test binary");
-    let mut plain = command(program, &[], "build-plain", &path, 0);
-    plain.env("CHASSIS_KERNEL", "scalar").env_remove("CHASSIS_EXPECT_KERNEL");
-    let mut child = Spoken::start(plain);
-    assert_eq!(child.next().as_deref(), Some("built"));
+    let ((_dir, path), (_other, here)) = (place(), place());
+    build_with("scalar", &path);
     assert_eq!(found(&path), []);
-    let (_dir, here) = place();
     build(&here);
     let digest = |path: &Path| {
         let mut patient = Patient::new(std::fs::read(path).expect("a file"));
@@ -250,6 +253,15 @@ fn codes_of_plain_kernels_are_sound_to_those_with_vector_instructions() {
     };
     let is_plain = reopen(&here, Mode::ReadOnly).stats().expect("stats").kernel == "scalar";
     assert_eq!(digest(&path) == digest(&here), is_plain, "the records differ where kernels do");
+}
+
+#[test]
+fn kernels_with_vector_instructions_build_the_same_file() {
+    let ((_dir, path), (_other, here)) = (place(), place());
+    build_with("avx2", &path);
+    build(&here);
+    let read = |path: &Path| std::fs::read(path).expect("a file");
+    assert!(read(&path) == read(&here), "the kernels of this CPU against those of AVX2");
 }
 
 #[test]
