@@ -110,21 +110,8 @@ impl Simd for Vnni {
 
     #[inline(always)]
     unsafe fn products_8bit(self, query: *const i16, records: [*const u8; 4], len: usize) -> __m128i {
-        // SAFETY: a step reads 16 bytes and 16 values from below `len`, which query and records have by the caller's
-        // promise; the loads need no alignment.
-        unsafe {
-            let mut sums = [_mm256_setzero_si256(); 4];
-            let mut at = 0;
-            while at + 16 <= len {
-                let values = _mm256_loadu_si256(query.add(at).cast());
-                for row in 0..4 {
-                    let codes = _mm256_cvtepu8_epi16(_mm_loadu_si128(records[row].add(at).cast()));
-                    sums[row] = _mm256_dpwssd_avx_epi32(sums[row], codes, values);
-                }
-                at += 16;
-            }
-            avx2::add_across(sums)
-        }
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.products_8bit(query, records, len) }
     }
 
     #[inline(always)]
