@@ -9,6 +9,7 @@
 //! | `fit` | the model: a mean and a matrix, from a sample |
 //! | `subspace` | orthonormal rows: random ones, and those a sample spreads most in |
 //! | `encode` | a vector as its records |
+//! | `matrix` | the model's matrix in codes, for queries |
 //! | `query` | a query in the form records are compared with |
 //!
 //! # The estimate
@@ -40,6 +41,7 @@
 
 mod encode;
 mod fit;
+mod matrix;
 mod query;
 mod subspace;
 #[cfg(test)]
@@ -73,7 +75,7 @@ pub struct Codec {
     /// `components` rows of `dimensions` values.
     matrix: Vec<f32>,
     /// The matrix for queries, when it projects.
-    small: Option<query::SmallMatrix>,
+    small: Option<matrix::SmallMatrix>,
 }
 
 impl Codec {
@@ -88,7 +90,7 @@ impl Codec {
             return Err(Error::corrupt("the lengths of a model"));
         }
         let projects = (1..header.dimensions).contains(&header.components);
-        let small = projects.then(|| query::SmallMatrix::new(&matrix, dimensions));
+        let small = projects.then(|| matrix::SmallMatrix::new(&matrix, dimensions));
         Ok(Codec { geometry, header, mean, matrix, small })
     }
 

@@ -1,11 +1,11 @@
 //! A query in the form records are compared with, and the two numbers that turn an estimate into a distance.
 
-use crate::codes::{Codec, EncodeScratch, Geometry, largest, project};
+use crate::codes::{Codec, Geometry, largest, project};
 use crate::format::derived::codes::{Bits, Codes, Factors};
-use crate::kernels::{CodeQuery, LINE, Lanes, RecordQuery, WithLanes, dispatch};
+use crate::kernels::{CodeQuery, Lanes, RecordQuery};
 
 /// The largest value of a query against 4-bit codes.
-const LARGEST_4: f32 = 127.0;
+pub(super) const LARGEST_4: f32 = 127.0;
 /// Values of a query against 8-bit codes: enough of them, and the product still fits an `i32`.
 const LARGEST_8: f32 = 4_095.0;
 
@@ -33,7 +33,7 @@ impl<T> Values<T> {
 pub struct Prepared {
     centered: Vec<f32>,
     parts: Vec<f32>,
-    for_matrix: Values<i8>,
+    for_matrix: Vec<i8>,
     /// Against records of 4-bit codes.
     pub four: Values<i8>,
     /// Against records of 8-bit codes.
@@ -126,68 +126,6 @@ impl Codec {
     }
 }
 
-/// The matrix for queries, in codes of 4 bits: small enough for the nearest caches, where the floats are not: 240
-/// rows of 1,536 components take 184 KB in place of 1.5 MB. Their rounding is small beside that of the records.
-pub(super) struct SmallMatrix {
-    layout: Codes,
-    /// The records, from `start` on, which begins a cache line: a load that crosses into the next takes twice as long.
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-struct Shrink<'a> {
-    matrix: &'a [f32],
-    layout: Codes,
-}
-
-impl WithLanes for Shrink<'_> {
-    type Output = (Vec<u8>, usize);
-
-    #[inline(always)]
-    fn call<L: Lanes>(self, lanes: L) -> (Vec<u8>, usize) {
-        let (dimensions, stride) = (self.layout.dimension as usize, self.layout.stride as usize);
-        let mut scratch = EncodeScratch::default();
-        let rows = self.matrix.chunks_exact(dimensions);
-        let mut bytes = vec![0u8; rows.len() * stride + LINE];
-        let start = bytes.as_ptr().align_offset(LINE).min(LINE);
-        for (row, record) in rows.zip(bytes[start..].chunks_exact_mut(stride)) {
-            let (a, codes) = scratch.encode_4(lanes, row);
-            // What is taken from a bias of zero is the product.
-            let fits = self.layout.encode(codes, Factors { a: -a, bias: 0.0 }, record);
-            debug_assert!(fits, "a row of the matrix as a record");
-        }
-        (bytes, start)
-    }
-}
-
-impl SmallMatrix {
-    pub(super) fn new(matrix: &[f32], dimensions: usize) -> SmallMatrix {
-        let layout = Codes::new(Bits::Four, dimensions as u32, 0, 0, 0);
-        let (bytes, start) = dispatch(Shrink { matrix, layout });
-        SmallMatrix { layout, bytes, start }
-    }
-
-    #[inline(always)]
-    fn project<L: Lanes>(&self, lanes: L, vector: &[f32], values: &mut Values<i8>, out: &mut Vec<f32>) {
-        quantize_4(vector, &self.layout, values);
-        let stride = self.layout.stride as usize;
-        let records = &self.bytes[self.start..][..self.bytes.len() - LINE];
-        out.clear();
-        let fours = records.chunks_exact(4 * stride);
-        let rest = fours.remainder();
-        for four in fours {
-            let ((a, b), (c, d)) = {
-                let (front, back) = four.split_at(2 * stride);
-                (front.split_at(stride), back.split_at(stride))
-            };
-            out.extend_from_slice(&lanes.estimate_4bit(values.query(), [a, b, c, d]));
-        }
-        for record in rest.chunks_exact(stride) {
-            out.push(lanes.estimate_4bit(values.query(), [record; 4])[0]);
-        }
-    }
-}
-
 /// Values of 7 bits and a sign, in the order the kernels read them: for every 32 bytes of a record first what meets
 /// the low halves, then what meets the high ones.
 #[inline(always)]
@@ -229,7 +167,7 @@ fn quantize_8(vector: &[f32], layout: &Codes, out: &mut Values<i16>) {
 
 /// A unit of the grid whose last point is the largest value, and its inverse.
 #[inline(always)]
-fn grid(vector: &[f32], points: f32) -> (f32, f32) {
+pub(super) fn grid(vector: &[f32], points: f32) -> (f32, f32) {
     let largest = largest(vector);
     let inverse = points / largest;
     if inverse.is_finite() && inverse > 0.0 { (largest / points, inverse) } else { (0.0, 0.0) }
@@ -238,7 +176,7 @@ fn grid(vector: &[f32], points: f32) -> (f32, f32) {
 /// The nearest integer, of two the even one, for values within 2^22; of others, and of NaN, any. Adding and taking away a number
 /// whose last bit is worth one rounds in two instructions that every processor has eight of at a time.
 #[inline(always)]
-fn round(value: f32) -> i32 {
+pub(super) fn round(value: f32) -> i32 {
     const SHIFT: f32 = 12_582_912.0;
     (value + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i32
 }

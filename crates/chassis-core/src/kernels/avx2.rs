@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::WithLanes;
+use super::codes::{PANEL_ROWS, PANEL_STEP, PANEL_VALUES};
 use super::lanes::Simd;
 use super::tile::{self, TILE_ROWS, Tile};
 
@@ -87,6 +88,25 @@ pub(super) unsafe fn add_across(sums: [__m256i; 4]) -> __m128i {
         let (ab, cd) = (_mm256_hadd_epi32(sums[0], sums[1]), _mm256_hadd_epi32(sums[2], sums[3]));
         let halves = _mm256_hadd_epi32(ab, cd);
         _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
+    }
+}
+
+/// Sixteen rows of a panel: 32 bytes a step, the low halves of eight rows and the high halves of eight others.
+pub(super) const BLOCKS: usize = PANEL_ROWS / 16;
+/// Steps of a panel whose products 16 bits hold: 2 * 15 * 128 each.
+const NARROW_STEPS: usize = 8;
+
+/// Adds to eight of the sums from `at` on.
+///
+/// # Safety
+/// The CPU has AVX2, and there are sums up to `at + 8`.
+#[inline(always)]
+pub(super) unsafe fn add_to(sums: &mut [i32; PANEL_ROWS], at: usize, more: __m256i) {
+    debug_assert!(at + 8 <= PANEL_ROWS);
+    // SAFETY: by the caller's promise; neither load nor store needs alignment.
+    unsafe {
+        let place = sums.as_mut_ptr().add(at).cast::<__m256i>();
+        _mm256_storeu_si256(place, _mm256_add_epi32(_mm256_loadu_si256(place), more));
     }
 }
 
@@ -227,6 +247,40 @@ impl Simd for Avx2 {
                 at += 32;
             }
             add_across(sums)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn panel_4bit(
+        self,
+        values: *const i8,
+        panel: *const u8,
+        steps: usize,
+        sums: &mut [i32; PANEL_ROWS],
+    ) {
+        // SAFETY: each step is below `steps`, which values and panel have by the caller's promise, and ten times eight
+        // sums are all there are; the loads need no alignment.
+        unsafe {
+            let (half, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+            for first in (0..steps).step_by(NARROW_STEPS) {
+                let (mut lows, mut highs) =
+                    ([_mm256_setzero_si256(); BLOCKS], [_mm256_setzero_si256(); BLOCKS]);
+                for step in first..steps.min(first + NARROW_STEPS) {
+                    let four = values.add(PANEL_VALUES * step).cast::<i32>().read_unaligned();
+                    let four = _mm256_set1_epi32(four);
+                    for block in 0..BLOCKS {
+                        let bytes = _mm256_loadu_si256(panel.add(PANEL_STEP * step + 32 * block).cast());
+                        let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), half);
+                        let low = _mm256_maddubs_epi16(_mm256_and_si256(bytes, half), four);
+                        lows[block] = _mm256_add_epi16(lows[block], low);
+                        highs[block] = _mm256_add_epi16(highs[block], _mm256_maddubs_epi16(upper, four));
+                    }
+                }
+                for block in 0..BLOCKS {
+                    add_to(sums, 16 * block, _mm256_madd_epi16(lows[block], ones));
+                    add_to(sums, 16 * block + 8, _mm256_madd_epi16(highs[block], ones));
+                }
+            }
         }
     }
 

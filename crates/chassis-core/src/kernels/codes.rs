@@ -11,6 +11,13 @@ use super::lanes::Simd;
 const ALIGN: usize = 64;
 /// Bytes of a record that are met by 64 values of a 4-bit query: 32 for the low halves, then 32 for the high ones.
 pub const CHUNK: usize = 32;
+/// Rows of a panel: what a matrix in codes of 4 bits is multiplied by a vector in. Their ten sums of eight integers are
+/// as many as the registers hold.
+pub const PANEL_ROWS: usize = 80;
+/// Bytes of a panel that are met by four values of the vector.
+pub const PANEL_STEP: usize = 2 * PANEL_ROWS;
+/// Values that meet [`PANEL_STEP`].
+pub const PANEL_VALUES: usize = 4;
 /// `a` and `bias`, which end a record.
 const FACTORS_LEN: usize = 8;
 
@@ -145,4 +152,26 @@ pub fn estimate_8bit_codes<S: Simd>(s: S, query: RecordQuery<'_>, records: [&[u8
         let dots = s.products_8bit_codes(query.record.as_ptr(), starts(&records), codes);
         s.estimates(dots, 0, query.scale, factors(&records, extent.record))
     }
+}
+
+/// Where the code of a row and a column of a panel is: the byte, and whether in its high half.
+#[inline(always)]
+pub fn panel_place(row: usize, column: usize) -> (usize, bool) {
+    let (block, eight, lane) = (row / 16, row / 8 % 2, row % 8);
+    let (step, value) = (column / PANEL_VALUES, column % PANEL_VALUES);
+    (step * PANEL_STEP + block * CHUNK + lane * PANEL_VALUES + value, eight == 1)
+}
+
+/// Steps that both a panel and a vector have.
+#[inline(always)]
+pub fn panel_steps(values: &[i8], panel: &[u8]) -> usize {
+    (values.len() / PANEL_VALUES).min(panel.len() / PANEL_STEP)
+}
+
+#[inline(always)]
+pub fn panel_4bit<S: Simd>(s: S, values: &[i8], panel: &[u8]) -> [i32; PANEL_ROWS] {
+    let mut sums = [0; PANEL_ROWS];
+    // SAFETY: both have so many steps.
+    unsafe { s.panel_4bit(values.as_ptr(), panel.as_ptr(), panel_steps(values, panel), &mut sums) };
+    sums
 }

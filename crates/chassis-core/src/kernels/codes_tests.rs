@@ -205,7 +205,52 @@ impl WithLanes for Misfits {
     }
 }
 
+/// A panel of any codes against a vector, and with the largest of both.
+struct Panels;
+impl WithLanes for Panels {
+    type Output = ();
+    #[inline(always)]
+    fn call<L: Lanes>(self, lanes: L) {
+        let mut random = Random(17);
+        for columns in [0usize, 1, 3, 4, 5, 31, 32, 33, 63, 64, 68, 100, 384, 1537] {
+            let len = columns.div_ceil(PANEL_VALUES) * PANEL_STEP;
+            for start in [0, 1] {
+                let bytes: Vec<u8> = (0..start + len).map(|_| random.next() as u8).collect();
+                let values: Vec<i8> =
+                    (0..columns.next_multiple_of(4)).map(|_| random.within(127) as i8).collect();
+                check_panel(lanes, &values, &bytes[start..]);
+            }
+            for (value, code) in [(127, 0xff), (-128, 0xff), (-128, 0xf0), (127, 0x0f), (-1, 0)] {
+                check_panel(lanes, &vec![value; columns.next_multiple_of(4)], &vec![code; len]);
+            }
+        }
+        // The shorter one rules.
+        check_panel(lanes, &[3; 40], &[0x57; 3 * PANEL_STEP + 7]);
+        check_panel(lanes, &[3; 7], &[0x57; 3 * PANEL_STEP]);
+        // Each code where its place says, and nothing else.
+        let mut panel = [0; 2 * PANEL_STEP];
+        for row in 0..PANEL_ROWS {
+            for column in 0..8 {
+                let (at, high) = panel_place(row, column);
+                panel[at] |= if high { 0x70 } else { 0x07 };
+                let mut values = [0; 8];
+                values[column] = -3;
+                let mut expected = [0; PANEL_ROWS];
+                expected[row] = -21;
+                assert_eq!(lanes.panel_4bit(&values, &panel), expected, "row {row}, column {column}");
+                panel[at] = 0;
+            }
+        }
+    }
+}
+
+fn check_panel<L: Lanes>(lanes: L, values: &[i8], panel: &[u8]) {
+    let (got, expected) = (lanes.panel_4bit(values, panel), Scalar.panel_4bit(values, panel));
+    assert_eq!(got, expected, "{} values, {} bytes", values.len(), panel.len());
+}
+
 every_isa! {
+    gives_the_bits_of_the_definition_of_a_panel => Panels;
     gives_the_bits_of_the_definition_at_every_stride => EveryStride;
     gives_the_bits_of_the_definition_on_extremes => Extremes;
     takes_any_factors => EdgeFactors;

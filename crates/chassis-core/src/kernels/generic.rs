@@ -7,7 +7,7 @@
 
 use super::lanes::Simd;
 use super::tile::{TILE_ROWS, Tile};
-use super::{CodeQuery, Lanes, RecordQuery, WithLanes, codes};
+use super::{CodeQuery, Lanes, PANEL_ROWS, RecordQuery, WithLanes, codes};
 
 const SUMS: usize = 4;
 const BLOCK: usize = SUMS * 8;
@@ -204,6 +204,11 @@ impl<S: Simd> Lanes for S {
     #[inline(always)]
     fn estimate_8bit_codes(self, query: RecordQuery<'_>, records: [&[u8]; 4]) -> [f32; 4] {
         codes::estimate_8bit_codes(self, query, records)
+    }
+
+    #[inline(always)]
+    fn panel_4bit(self, values: &[i8], panel: &[u8]) -> [i32; PANEL_ROWS] {
+        codes::panel_4bit(self, values, panel)
     }
 
     #[inline(always)]

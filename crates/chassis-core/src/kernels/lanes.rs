@@ -1,6 +1,7 @@
 //! What an instruction set must offer: eight floats side by side, and products of codes.
 
 use super::WithLanes;
+use super::codes::PANEL_ROWS;
 use super::tile::{self, TILE_ROWS, Tile};
 
 /// An instruction set as seen by `generic`. A value of the type proves that the CPU has the instructions.
@@ -48,6 +49,18 @@ pub trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `len` bytes, rounded up to a multiple of 32, are readable at each record and at `query`.
     unsafe fn products_8bit_codes(self, query: *const u8, records: [*const u8; 4], len: usize) -> Self::Quad;
+    /// Adds to each row's sum the products of its 4-bit codes and of the values, wrapping: `steps` times those of four
+    /// columns, which lie as [`panel_place`](super::codes::panel_place) says.
+    ///
+    /// # Safety
+    /// [`PANEL_STEP`](super::codes::PANEL_STEP) bytes a step are readable at `panel` and 4 values a step at `values`.
+    unsafe fn panel_4bit(
+        self,
+        values: *const i8,
+        panel: *const u8,
+        steps: usize,
+        sums: &mut [i32; PANEL_ROWS],
+    );
     /// Each integer doubled, wrapping.
     fn twice(self, quad: Self::Quad) -> Self::Quad;
     /// `bias - a * (scale * (quad - offset))`, the subtraction wrapping, each float operation rounded.

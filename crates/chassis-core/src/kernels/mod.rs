@@ -49,7 +49,7 @@ mod vnni;
 
 use std::sync::atomic::AtomicU32;
 
-pub use codes::{CodeQuery, RecordQuery};
+pub use codes::{CodeQuery, PANEL_ROWS, PANEL_STEP, PANEL_VALUES, RecordQuery, panel_place};
 pub use detect::{Isa, active};
 pub use tile::{TILE_QUERIES, TILE_ROWS, Tile};
 
@@ -80,6 +80,9 @@ pub trait Lanes: Copy + Send + Sync + sealed::Sealed {
     /// The same of 8-bit codes, of which a record is the query: `bias - a * (scale * dot)`, where `dot` is the integer
     /// product of codes counted from 128. A code of the query is at least 1.
     fn estimate_8bit_codes(self, query: RecordQuery<'_>, records: [&[u8]; 4]) -> [f32; 4];
+    /// Integer products of a vector with rows of 4-bit codes (0 to 15), which lie as [`panel_place`] says, over as many
+    /// whole steps as both have; they wrap.
+    fn panel_4bit(self, values: &[i8], panel: &[u8]) -> [i32; PANEL_ROWS];
     /// Inner products of rows and interleaved queries: element `i` of query `j` is at `16 * i + j`. Each is a sum
     /// of as many products as there are elements, in some order: its bits are those of no other method.
     fn tile(self, queries: &[f32], rows: [&[f32]; TILE_ROWS], tile: &mut Tile);

@@ -3,6 +3,7 @@
 use std::arch::aarch64::*;
 
 use super::WithLanes;
+use super::codes::{PANEL_ROWS, PANEL_STEP, PANEL_VALUES};
 use super::lanes::Simd;
 
 /// Exists only where the CPU has NEON.
@@ -59,6 +60,40 @@ unsafe fn add_16(
 unsafe fn add_across(sums: [int32x4_t; 4]) -> int32x4_t {
     // SAFETY: by the caller's promise.
     unsafe { vpaddq_s32(vpaddq_s32(sums[0], sums[1]), vpaddq_s32(sums[2], sums[3])) }
+}
+
+/// Steps of a panel whose products 16 bits hold: 15 * 128 each.
+const NARROW_STEPS: usize = 16;
+
+/// The products of sixteen rows of a panel, from byte `at` of each step on. Four 16-bit sums a row, of a value in four
+/// each, become one of 32 bits.
+///
+/// # Safety
+/// The CPU has NEON; so many steps of the panel and of the values are readable, at most [`NARROW_STEPS`].
+#[inline(always)]
+unsafe fn add_block(values: *const i8, panel: *const u8, steps: usize, sums: &mut [i32; 16]) {
+    // SAFETY: by the caller's promise; the loads need no alignment. Four times four sums are all there are.
+    unsafe {
+        let mut narrow = [vdupq_n_s16(0); 8];
+        for step in 0..steps {
+            let four = values.add(PANEL_VALUES * step).cast::<i32>().read_unaligned();
+            let four = vreinterpret_s8_s32(vdup_n_s32(four));
+            for part in 0..2 {
+                let bytes = vld1q_u8(panel.add(PANEL_STEP * step + 16 * part));
+                let low = vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15)));
+                let high = vreinterpretq_s8_u8(vshrq_n_u8::<4>(bytes));
+                for (at, codes) in [(2 * part, low), (2 * part + 4, high)] {
+                    narrow[at] = vmlal_s8(narrow[at], vget_low_s8(codes), four);
+                    narrow[at + 1] = vmlal_s8(narrow[at + 1], vget_high_s8(codes), four);
+                }
+            }
+        }
+        for part in 0..4 {
+            let (a, b) = (vpaddlq_s16(narrow[2 * part]), vpaddlq_s16(narrow[2 * part + 1]));
+            let place = sums.as_mut_ptr().add(4 * part);
+            vst1q_s32(place, vaddq_s32(vld1q_s32(place), vpaddq_s32(a, b)));
+        }
+    }
 }
 
 impl Simd for Neon {
@@ -198,6 +233,25 @@ impl Simd for Neon {
                 at += 16;
             }
             add_across(sums)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn panel_4bit(
+        self,
+        values: *const i8,
+        panel: *const u8,
+        steps: usize,
+        sums: &mut [i32; PANEL_ROWS],
+    ) {
+        for (block, sums) in sums.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            for first in (0..steps).step_by(NARROW_STEPS) {
+                // SAFETY: from `first` on there are so many steps, by the caller's promise.
+                unsafe {
+                    let (values, panel) = (values.add(PANEL_VALUES * first), panel.add(PANEL_STEP * first));
+                    add_block(values, panel.add(32 * block), NARROW_STEPS.min(steps - first), sums);
+                }
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 //! Eight partial sums instead of one: a CPU without AVX2 still adds several at a time, and the rounding error
 //! grows with an eighth of the length.
 
-use super::codes::{CHUNK, CodeQuery, RecordQuery, extent, fits};
+use super::codes::{CHUNK, CodeQuery, PANEL_ROWS, PANEL_VALUES, RecordQuery, extent, fits};
+use super::codes::{panel_place, panel_steps};
 use super::tile::{self, TILE_ROWS, Tile};
 use super::{Lanes, WithLanes};
 
@@ -134,6 +135,19 @@ impl Lanes for Scalar {
             let dot = product_8bit_codes(&query.record[..codes], &record[..codes]);
             estimate(dot, 0, query.scale, &record[..extent.record])
         })
+    }
+
+    #[inline(always)]
+    fn panel_4bit(self, values: &[i8], panel: &[u8]) -> [i32; PANEL_ROWS] {
+        let mut sums = [0i32; PANEL_ROWS];
+        for (column, value) in values[..panel_steps(values, panel) * PANEL_VALUES].iter().enumerate() {
+            for (row, sum) in sums.iter_mut().enumerate() {
+                let (at, high) = panel_place(row, column);
+                let code = if high { panel[at] >> 4 } else { panel[at] & 15 };
+                *sum = sum.wrapping_add(i32::from(code) * i32::from(*value));
+            }
+        }
+        sums
     }
 
     #[inline(always)]

@@ -9,7 +9,8 @@
 use std::arch::x86_64::*;
 
 use super::WithLanes;
-use super::avx2::{self, Avx2, BYTE_MASKS};
+use super::avx2::{self, Avx2, BLOCKS, BYTE_MASKS};
+use super::codes::{PANEL_ROWS, PANEL_STEP, PANEL_VALUES};
 use super::lanes::Simd;
 use super::tile::{TILE_ROWS, Tile};
 
@@ -87,7 +88,8 @@ impl Simd for Vnni {
         // alignment.
         unsafe {
             let half = _mm256_set1_epi8(15);
-            // Two sums a record: an instruction waits four cycles for the one before it.
+            // Two sums a record: an instruction waits four cycles for the one before it. The second is of the high halves
+            // where they stand, sixteen times as large: 32 bits hold those of a million codes.
             let (mut lows, mut highs) = ([_mm256_setzero_si256(); 4], [_mm256_setzero_si256(); 4]);
             let mut chunk = 0;
             while chunk < chunks {
@@ -95,14 +97,13 @@ impl Simd for Vnni {
                 let high = _mm256_loadu_si256(query.add(64 * chunk + 32).cast());
                 for row in 0..4 {
                     let bytes = _mm256_loadu_si256(records[row].add(32 * chunk).cast());
-                    let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), half);
                     lows[row] = _mm256_dpbusd_avx_epi32(lows[row], _mm256_and_si256(bytes, half), low);
-                    highs[row] = _mm256_dpbusd_avx_epi32(highs[row], upper, high);
+                    highs[row] = _mm256_dpbusd_avx_epi32(highs[row], _mm256_andnot_si256(half, bytes), high);
                 }
                 chunk += 1;
             }
             for row in 0..4 {
-                lows[row] = _mm256_add_epi32(lows[row], highs[row]);
+                lows[row] = _mm256_add_epi32(lows[row], _mm256_srai_epi32::<4>(highs[row]));
             }
             avx2::add_across(lows)
         }
@@ -142,6 +143,37 @@ impl Simd for Vnni {
                 *sum = _mm256_sub_epi32(*sum, excess);
             }
             avx2::add_across(sums)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn panel_4bit(
+        self,
+        values: *const i8,
+        panel: *const u8,
+        steps: usize,
+        sums: &mut [i32; PANEL_ROWS],
+    ) {
+        // SAFETY: each step is below `steps`, which values and panel have by the caller's promise, and ten times eight
+        // sums are all there are; loads and stores need no alignment.
+        unsafe {
+            let half = _mm256_set1_epi8(15);
+            // As in `products_4bit` the second is sixteen times as large: 32 bits hold those of 69,900 columns.
+            let (mut lows, mut highs) = ([_mm256_setzero_si256(); BLOCKS], [_mm256_setzero_si256(); BLOCKS]);
+            for step in 0..steps {
+                let four = values.add(PANEL_VALUES * step).cast::<i32>().read_unaligned();
+                let four = _mm256_set1_epi32(four);
+                for block in 0..BLOCKS {
+                    let bytes = _mm256_loadu_si256(panel.add(PANEL_STEP * step + 32 * block).cast());
+                    lows[block] = _mm256_dpbusd_avx_epi32(lows[block], _mm256_and_si256(bytes, half), four);
+                    highs[block] =
+                        _mm256_dpbusd_avx_epi32(highs[block], _mm256_andnot_si256(half, bytes), four);
+                }
+            }
+            for block in 0..BLOCKS {
+                avx2::add_to(sums, 16 * block, lows[block]);
+                avx2::add_to(sums, 16 * block + 8, _mm256_srai_epi32::<4>(highs[block]));
+            }
         }
     }
 
