@@ -3,9 +3,7 @@
 
 use crate::codes::EncodeScratch;
 use crate::codes::query::{LARGEST_4, grid, round};
-use crate::kernels::{
-    LINE, Lanes, PANEL_ROWS, PANEL_STEP, PANEL_VALUES, WithLanes, dispatch, panel_place,
-};
+use crate::kernels::{LINE, Lanes, PANEL_ROWS, PANEL_STEP, PANEL_VALUES, WithLanes, dispatch, panel_place};
 
 /// Rows as codes of 4 bits, counted from 7.5, and what makes up for the rounding of each.
 pub(super) struct SmallMatrix {

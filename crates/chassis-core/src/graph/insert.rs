@@ -13,11 +13,11 @@
 
 use crate::error::Result;
 
+use super::effort::Effort;
 use super::merge::{self, Draft, Edge, Merge, measure};
 use super::select_neighbors::select_neighbors;
 use super::step::finite;
 use super::tree::Parents;
-use super::walk::Effort;
 use super::work::{self, BuildScratch, Job, sort_candidates};
 use super::{LinkWriter, Lists, Neighbor, NodeId, Params, Point, Selection, Space, level_of};
 

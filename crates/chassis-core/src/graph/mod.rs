@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `level` | a node's level | algorithm 1, line 4 |
 //! | `walk` | one layer; all layers | algorithms 2 and 5 |
+//! | `effort` | how far a walk goes, and went | |
 //! | `step` | the nodes of one list, scored | |
 //! | `select_neighbors` | which candidates become links | algorithm 4, "heuristic 2" |
 //! | `insert` | a batch of nodes: plan, merge, write | algorithm 1 |
@@ -36,6 +37,7 @@
 //! meets each node once; so it ends, whatever it reads.
 
 mod check;
+mod effort;
 mod fill;
 mod insert;
 mod level;
@@ -60,13 +62,14 @@ use std::sync::atomic::AtomicU32;
 use crate::error::Result;
 
 pub use check::{Problem, check};
+pub use effort::{Done, Effort, Stop};
 pub use fill::fill;
 pub use insert::{batch_limit, insert_batch};
 pub use level::{MAX_LEVEL, level_of};
 pub use neighbor::{Neighbor, nodes_of, replace_largest, sort};
 pub use params::{MAX_DEGREE, Params, Selection};
 pub use refine::refine;
-pub use walk::{Effort, Stop, Walk};
+pub use walk::Walk;
 pub use work::{BuildScratch, Work};
 
 /// The number of a node, counted from 0 in the order of insertion.

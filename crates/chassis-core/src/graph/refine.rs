@@ -12,10 +12,10 @@
 
 use crate::error::{Error, ErrorKind, Result};
 
+use super::effort::Effort;
 use super::merge::{self, Draft, Edge, Merge, lead_with, measure, read, shorten};
 use super::select_neighbors::select_neighbors;
 use super::tree::parent_of;
-use super::walk::Effort;
 use super::work::{self, BuildScratch, Job, sort_candidates};
 use super::{LinkWriter, Neighbor, NodeId, Params, Selection, Space};
 
@@ -220,7 +220,7 @@ mod tests {
             let nearest = walk.search(&point, &build.lists, build.entry.unwrap(), count, Effort::of(ef));
             let truth = build.space.sorted_around(node);
             found += truth[..10].iter().filter(|t| nearest.iter().any(|n| n.node == t.node)).count();
-            met += walk.cost().0;
+            met += walk.work().met;
         }
         (found, met)
     }

@@ -20,12 +20,13 @@
 
 use std::sync::atomic::AtomicU32;
 
+use super::effort::{Done, Effort, Stop};
 use super::pool::Pool;
 use super::queue::Queue;
 use super::sorted::{MAX_PARTLY, MAX_SORTED, Sorted};
 use super::step::{Batch, finite};
 use super::visited::{SLOTS, Visited};
-use super::{Lists, MAX_DEGREE, Neighbor, NodeId, Point, Work};
+use super::{Lists, Neighbor, NodeId, Point, Work};
 use crate::error::Result;
 
 /// Distances compared with the bound at a time.
@@ -41,42 +42,6 @@ fn list<L: Lists>(lists: &L, layer: u8, node: NodeId) -> &[AtomicU32] {
 fn links<L: Lists>(lists: &L, layer: u8, node: NodeId, effort: Effort) -> &[AtomicU32] {
     let list = list(lists, layer, node);
     &list[..list.len().min(effort.links)]
-}
-
-/// How far a walk goes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Effort {
-    /// Candidates held.
-    pub ef: usize,
-    /// Of these, the nearest that are asked for: the others are not sorted.
-    pub wanted: usize,
-    /// When it may end before all of them were followed up.
-    pub stop: Option<Stop>,
-    /// Links of a list that are followed.
-    pub links: usize,
-    /// A node that counts as not there, on layer 0: a record that stands for a query from outside. It must not be
-    /// among the starts.
-    pub skip: Option<NodeId>,
-}
-
-impl Effort {
-    /// Follows every link until the `ef` nearest candidates are exhausted.
-    pub fn of(ef: usize) -> Effort {
-        Effort { ef, wanted: ef, stop: None, links: MAX_DEGREE, skip: None }
-    }
-}
-
-/// A walk ends when the nearest open candidate is farther than `zero + factor * (d - zero)`, with `d` the `k`-th
-/// smallest distance met: what is left could hardly lead to anything nearer. This is the gamma stop; `factor` is
-/// its `(1 + gamma)^2`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stop {
-    /// Results wanted, at least 1.
-    pub k: usize,
-    /// At least 1.
-    pub factor: f32,
-    /// Distance of the query to itself.
-    pub zero: f32,
 }
 
 /// How far a candidate may be to be followed.
@@ -95,14 +60,18 @@ pub struct Walk {
     queue: Queue,
     sorted: Sorted,
     nearest: Vec<Neighbor>,
+    /// See [`Done`].
+    places: Option<usize>,
 }
 
 /// What a walk has met.
 #[derive(Default)]
 struct Met {
     visited: Visited,
-    /// Steps since the counter was last read.
+    /// Steps on this layer.
     hops: usize,
+    /// Nodes that entered the pool.
+    kept: usize,
 }
 
 /// The nodes of two steps.
@@ -204,9 +173,9 @@ impl Walk {
         &self.nearest
     }
 
-    /// Nodes met by the last walk, and the lists it read: what it cost.
-    pub fn cost(&self) -> (usize, usize) {
-        (self.met.visited.len(), self.met.hops)
+    /// What the last walk of a layer did.
+    pub fn work(&self) -> Done {
+        Done { met: self.met.visited.len(), hops: self.met.hops, kept: self.met.kept, places: self.places }
     }
 
     /// A node as a start.
@@ -333,14 +302,15 @@ impl<P: Point, L: Lists> Work for LayerWalk<'_, P, L> {
     #[inline(always)]
     fn call(self) {
         let LayerWalk { walk, point, lists, layer, starts, count, effort, far } = self;
-        let Walk { met, queue, sorted, nearest } = walk;
+        let Walk { met, queue, sorted, nearest, places } = walk;
         met.visited.clear(count);
         if let Some(skipped) = effort.skip {
             met.visited.insert(skipped);
         }
-        met.hops = 0;
+        (met.hops, met.kept) = (0, 0);
         let most = if effort.wanted < effort.ef { MAX_PARTLY } else { MAX_SORTED };
-        if effort.ef <= most {
+        *places = (effort.ef <= most).then_some(effort.ef);
+        if places.is_some() {
             run(met, sorted, point, lists, layer, starts, effort, far);
             sorted.nearest(effort.wanted, nearest);
         } else {
@@ -369,7 +339,7 @@ fn run<P: Point, L: Lists, Q: Pool>(
     let mut steps = Steps { batch: &mut batch, next: &mut next };
     steps.step(met, point, links(lists, layer, first.node, effort));
     open(met, steps.batch, pool, starts, first, effort, far);
-    offer(pool, steps.batch, lists, layer, f32::INFINITY);
+    met.kept += offer(pool, steps.batch, lists, layer, f32::INFINITY);
     steps.turn();
     loop {
         let limit = limit_of(effort.stop, pool);
@@ -386,7 +356,7 @@ fn run<P: Point, L: Lists, Q: Pool>(
             None => {}
         }
         steps.score(point);
-        offer(pool, steps.batch, lists, layer, limit);
+        met.kept += offer(pool, steps.batch, lists, layer, limit);
         steps.turn();
     }
 }
@@ -424,7 +394,8 @@ fn open<A, Q: Pool>(
 }
 
 /// Offers the scored nodes to the pool; those that cannot enter are sorted out without a branch for each. The list
-/// of a node that is to come out next is asked for at once: it has the time of the rest to arrive.
+/// of a node that is to come out next is asked for at once: it has the time of the rest to arrive. Returns how many were
+/// offered, nearly all of which enter.
 #[inline(always)]
 fn offer<A: Copy + Default, L: Lists, Q: Pool>(
     pool: &mut Q,
@@ -432,7 +403,8 @@ fn offer<A: Copy + Default, L: Lists, Q: Pool>(
     lists: &L,
     layer: u8,
     limit: f32,
-) {
+) -> usize {
+    let mut kept = 0;
     let bound = pool.bound().min(limit);
     for (group, distances) in batch.distances.as_chunks::<GROUP>().0.iter().enumerate() {
         let first = group * GROUP;
@@ -445,6 +417,7 @@ fn offer<A: Copy + Default, L: Lists, Q: Pool>(
         }
         // What lies behind the last is of an earlier step.
         near &= u32::MAX >> (32 - (batch.len - first).min(GROUP));
+        kept += near.count_ones() as usize;
         while near != 0 {
             let neighbor = batch.neighbor(first + near.trailing_zeros() as usize);
             near &= near - 1;
@@ -454,6 +427,7 @@ fn offer<A: Copy + Default, L: Lists, Q: Pool>(
         }
     }
     pool.trim();
+    kept
 }
 
 #[cfg(test)]
@@ -523,12 +497,12 @@ mod tests {
                     let entry = build.entry.unwrap();
                     let nearest = walk.search(&point, &build.lists, entry, 3_000, effort);
                     let ten: Vec<Neighbor> = nearest[..10].to_vec();
-                    (ten, walk.cost())
+                    (ten, walk.work())
                 });
                 assert_eq!(found[1], found[0], "a stop that is never reached changes nothing");
                 lost += found[0].0.iter().filter(|neighbor| !found[2].0.contains(neighbor)).count();
-                for (sum, (_, cost)) in costs.iter_mut().zip(&found) {
-                    *sum = (sum.0 + cost.0, sum.1 + cost.1);
+                for (sum, (_, done)) in costs.iter_mut().zip(&found) {
+                    *sum = (sum.0 + done.met, sum.1 + done.hops);
                 }
             }
             assert!(2 * costs[2].0 < costs[0].0 && 2 * costs[2].1 < costs[0].1, "ef {ef}: {costs:?}");
@@ -549,7 +523,7 @@ mod tests {
         for (ef, factor, hops) in [(20, 2.0, 3), (500, 2.0, 3), (20, 1e9, 9), (500, 1e9, 9)] {
             let effort = Effort { stop: Some(Stop { k: 3, factor, zero: 0.0 }), ..Effort::of(ef) };
             walk.search(&point, &lists, (0, 0), 9, effort);
-            assert_eq!(walk.cost(), (9, hops), "ef {ef} factor {factor}");
+            assert_eq!((walk.work().met, walk.work().hops), (9, hops), "ef {ef} factor {factor}");
         }
     }
 

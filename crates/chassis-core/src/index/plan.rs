@@ -147,7 +147,12 @@ pub(crate) fn for_recall(
         }
     }
     if let Some(row) = best {
-        let plan = Plan::from_row(row, k);
+        let mut plan = Plan::from_row(row, k);
+        if k > row.k_class as usize {
+            // Where the 100 nearest lie in one cluster as many candidates may have been enough for them; a few hundred
+            // may lie in several.
+            plan.ef = plan.ef.max(unfitted(k, recall));
+        }
         // Past what was fitted, or could be reached, more candidates are the only way on.
         let short = row.recall_thousandths < recall;
         return Ok(if short {
@@ -156,7 +161,12 @@ pub(crate) fn for_recall(
             plan
         });
     }
+    Ok(Plan::of(k, unfitted(k, recall), has_second))
+}
+
+/// Candidates for a recall where none were fitted.
+fn unfitted(k: usize, recall: u16) -> usize {
     let at = RECALLS.iter().position(|class| *class >= recall).unwrap_or(RECALLS.len() - 1);
     let candidates = if recall > RECALLS[RECALLS.len() - 1] { 2 * UNFITTED[at] } else { UNFITTED[at] };
-    Ok(Plan::of(k, candidates.max(candidates / 4 * k.div_ceil(10)).max(k), has_second))
+    candidates.max(candidates / 4 * k.div_ceil(10)).max(k)
 }

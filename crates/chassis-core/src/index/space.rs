@@ -206,6 +206,15 @@ impl graph::Lists for ListsView<'_> {
     }
 }
 
+/// How many of the candidates, sorted by their estimates, will be measured for `k` results, unless the `k`-th distance is
+/// far from its estimate.
+#[inline(always)]
+pub(crate) fn likely(candidates: &[Neighbor], k: usize, margin: f32) -> usize {
+    let Some(kth) = candidates.get(k - 1) else { return candidates.len() };
+    let farthest = kth.distance + margin;
+    k + candidates[k..].iter().take_while(|candidate| candidate.distance <= farthest).count()
+}
+
 /// Begins to read the rows of candidates.
 #[cold]
 #[inline(never)]
@@ -289,10 +298,7 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
     #[cold]
     #[inline(never)]
     pub(crate) fn ask_nearest(&self, candidates: &[Neighbor], k: usize, margin: f32) {
-        let Some(kth) = candidates.get(k - 1).or(candidates.last()) else { return };
-        let farthest = kth.distance + margin;
-        let wanted = candidates.partition_point(|candidate| candidate.distance <= farthest);
-        ask(self.rows, &candidates[..wanted]);
+        ask(self.rows, &candidates[..likely(candidates, k, margin)]);
     }
 
     /// The distance of the query to itself, where nothing can be nearer.

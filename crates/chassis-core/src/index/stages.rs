@@ -13,7 +13,7 @@ use crate::index::coded::{CodePoint, Coded, Eight, Four, Stage, entry_block};
 use crate::index::nodes;
 use crate::index::plan::Plan;
 use crate::index::scan::offer;
-use crate::index::space::{ListsView, Unread, VectorPoint, ask};
+use crate::index::space::{ListsView, Unread, VectorPoint, ask, likely};
 use crate::kernels::{LINE, Lanes};
 use crate::storage::{Rows, View};
 
@@ -193,39 +193,50 @@ impl<L: Lanes> Stages<'_, L> {
         if !self.point.stays() {
             self.point.ask_nearest(candidates, self.k, margin);
         }
+        // A row is long: only those that will be measured, unless the `k`-th distance is far from its estimate, are worth
+        // asking for.
+        let likely = likely(candidates, self.k, margin);
         let ahead = self.point.lookahead();
-        for candidate in candidates.iter().take(ahead) {
-            self.point.prefetch(candidate.node);
-        }
+        let prefetch = |from: usize, to: usize| {
+            for candidate in &candidates[from.min(likely)..to.min(likely)] {
+                self.point.prefetch(candidate.node);
+            }
+        };
+        prefetch(0, ahead);
         for candidate in candidates.iter().take(self.k) {
             nodes::prefetch(self.view, candidate.node);
         }
-        for (at, four) in candidates.chunks(4).enumerate() {
-            if found.len() == self.k && four[0].distance > found[0].distance + margin {
-                return 4 * at;
+        let mut at = 0;
+        while at < candidates.len() {
+            if found.len() == self.k && candidates[at].distance > found[0].distance + margin {
+                break;
             }
-            for candidate in candidates.iter().skip(4 * at + ahead).take(4) {
-                self.point.prefetch(candidate.node);
-            }
-            let distances = self.point.distance4(nodes_of(four));
-            for (candidate, distance) in four.iter().zip(distances) {
+            let end = (at + 4).min(if at < likely { likely } else { candidates.len() });
+            prefetch(at + ahead, end + ahead);
+            let four = &candidates[at..end];
+            for (candidate, distance) in four.iter().zip(self.point.distance4(nodes_of(four))) {
                 let neighbor = Neighbor { distance, node: candidate.node };
                 if found.len() < self.k || neighbor < found[0] {
                     offer(found, self.k, neighbor);
                 }
             }
+            at = end;
         }
-        candidates.len()
+        at
     }
 }
 
 /// Keeps the nearest of the entries, and says how far the farthest was.
 #[inline(always)]
 fn take_nearest(starts: &mut Vec<Neighbor>) -> f32 {
-    let mut farthest = f32::MIN;
-    for start in starts.iter() {
-        farthest = farthest.max(start.distance);
+    // Side by side, as in `codes::largest`.
+    let mut lanes = [f32::MIN; 8];
+    for group in starts.chunks(lanes.len()) {
+        for (lane, start) in lanes.iter_mut().zip(group) {
+            *lane = if start.distance > *lane { start.distance } else { *lane };
+        }
     }
+    let farthest = lanes.into_iter().fold(f32::MIN, f32::max);
     let nearest = STARTS.min(starts.len());
     starts[..nearest].sort_unstable();
     for at in nearest..starts.len() {
