@@ -27,7 +27,7 @@ const EFS: [usize; 21] =
 /// Gammas, ascending.
 const GAMMAS: [f32; 12] = [0.01, 0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.09, 0.10, 0.125, 0.16, 0.22];
 /// Candidates held by walks that gamma ends, and the first gamma tried with them: a short walk does not fill a large pool.
-const CAPS: [(usize, usize); 4] = [(40, 0), (80, 1), (180, 3), (2_000, 5)];
+const CAPS: [(usize, usize); 3] = [(40, 0), (80, 1), (2_000, 3)];
 /// Shallower follow-ups than a plan's own, in tenths of `k`: with finer codes to sort the candidates first, and without.
 const DEPTHS_SECOND: [usize; 5] = [12, 15, 20, 30, 40];
 const DEPTHS: [usize; 4] = [30, 40, 60, 100];
