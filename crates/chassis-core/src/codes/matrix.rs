@@ -2,7 +2,7 @@
 //! 240 rows of 1,536 components take 184 KB in place of 1.5 MB. Their rounding is small beside that of the records.
 
 use crate::codes::EncodeScratch;
-use crate::codes::query::{LARGEST_4, grid, round};
+use crate::codes::query::{LARGEST_4, grid, to_grid};
 use crate::kernels::{LINE, Lanes, PANEL_ROWS, PANEL_STEP, PANEL_VALUES, WithLanes, dispatch, panel_place};
 
 /// Rows as codes of 4 bits, counted from 7.5, and what makes up for the rounding of each.
@@ -34,12 +34,7 @@ impl SmallMatrix {
         let (step, inverse) = grid(vector, LARGEST_4);
         values.clear();
         values.resize(vector.len().next_multiple_of(PANEL_VALUES), 0);
-        let mut sum = 0i32;
-        for (place, value) in values.iter_mut().zip(vector) {
-            let rounded = round(value * inverse);
-            sum = sum.wrapping_add(rounded);
-            *place = rounded as i8;
-        }
+        let sum = to_grid(vector, inverse, |rounded| rounded as i8, values);
         // Twice what codes counted from 0 are too large by; so the products stay whole numbers.
         let (offset, scale) = (15i32.wrapping_mul(sum), step / 2.0);
         out.clear();

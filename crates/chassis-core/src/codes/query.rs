@@ -137,11 +137,7 @@ fn quantize_4(vector: &[f32], layout: &Codes, out: &mut Values<i8>) {
     let mut sum = 0i32;
     for (part, at) in [(low, 0), (high, 32)] {
         for (values, places) in part.chunks(32).zip(out.values.chunks_exact_mut(64)) {
-            for (value, place) in values.iter().zip(&mut places[at..]) {
-                let rounded = round(value * inverse);
-                sum = sum.wrapping_add(rounded);
-                *place = rounded as i8;
-            }
+            sum = sum.wrapping_add(to_grid(values, inverse, |rounded| rounded as i8, &mut places[at..]));
         }
     }
     // Codes are counted from 7.5, and the kernel doubles the product to stay with integers.
@@ -155,12 +151,7 @@ fn quantize_8(vector: &[f32], layout: &Codes, out: &mut Values<i16>) {
     let (step, inverse) = grid(vector, room.clamp(1.0, LARGEST_8) as i32 as f32);
     out.values.clear();
     out.values.resize(layout.stride as usize, 0);
-    let mut sum = 0i32;
-    for (value, place) in vector.iter().zip(out.values.iter_mut()) {
-        let rounded = round(value * inverse);
-        sum = sum.wrapping_add(rounded);
-        *place = rounded as i16;
-    }
+    let sum = to_grid(vector, inverse, |rounded| rounded as i16, &mut out.values);
     out.offset = 128i32.wrapping_mul(sum);
     out.scale = step;
 }
@@ -173,10 +164,22 @@ pub(super) fn grid(vector: &[f32], points: f32) -> (f32, f32) {
     if inverse.is_finite() && inverse > 0.0 { (largest / points, inverse) } else { (0.0, 0.0) }
 }
 
+/// Writes values in units of a grid to the places, and says what they add up to (wrapping).
+#[inline(always)]
+pub(super) fn to_grid<T>(values: &[f32], inverse: f32, cast: impl Fn(i32) -> T, places: &mut [T]) -> i32 {
+    let mut sum = 0i32;
+    for (value, place) in values.iter().zip(places) {
+        let rounded = round(value * inverse);
+        sum = sum.wrapping_add(rounded);
+        *place = cast(rounded);
+    }
+    sum
+}
+
 /// The nearest integer, of two the even one, for values within 2^22; of others, and of NaN, any. Adding and taking away a number
 /// whose last bit is worth one rounds in two instructions that every processor has eight of at a time.
 #[inline(always)]
-pub(super) fn round(value: f32) -> i32 {
+fn round(value: f32) -> i32 {
     const SHIFT: f32 = 12_582_912.0;
     (value + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i32
 }

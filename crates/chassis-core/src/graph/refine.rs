@@ -220,7 +220,7 @@ mod tests {
             let nearest = walk.search(&point, &build.lists, build.entry.unwrap(), count, Effort::of(ef));
             let truth = build.space.sorted_around(node);
             found += truth[..10].iter().filter(|t| nearest.iter().any(|n| n.node == t.node)).count();
-            met += walk.work().met;
+            met += walk.done().met;
         }
         (found, met)
     }

@@ -174,7 +174,7 @@ impl Walk {
     }
 
     /// What the last walk of a layer did.
-    pub fn work(&self) -> Done {
+    pub fn done(&self) -> Done {
         Done { met: self.met.visited.len(), hops: self.met.hops, kept: self.met.kept, places: self.places }
     }
 
@@ -497,7 +497,7 @@ mod tests {
                     let entry = build.entry.unwrap();
                     let nearest = walk.search(&point, &build.lists, entry, 3_000, effort);
                     let ten: Vec<Neighbor> = nearest[..10].to_vec();
-                    (ten, walk.work())
+                    (ten, walk.done())
                 });
                 assert_eq!(found[1], found[0], "a stop that is never reached changes nothing");
                 lost += found[0].0.iter().filter(|neighbor| !found[2].0.contains(neighbor)).count();
@@ -523,7 +523,7 @@ mod tests {
         for (ef, factor, hops) in [(20, 2.0, 3), (500, 2.0, 3), (20, 1e9, 9), (500, 1e9, 9)] {
             let effort = Effort { stop: Some(Stop { k: 3, factor, zero: 0.0 }), ..Effort::of(ef) };
             walk.search(&point, &lists, (0, 0), 9, effort);
-            assert_eq!((walk.work().met, walk.work().hops), (9, hops), "ef {ef} factor {factor}");
+            assert_eq!((walk.done().met, walk.done().hops), (9, hops), "ef {ef} factor {factor}");
         }
     }
 

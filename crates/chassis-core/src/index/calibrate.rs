@@ -5,16 +5,17 @@
 //! followed, and no candidate. What is left of the bias (its neighbors were linked while it was there) is measured in
 //! `docs/adr/0008-recall.md`.
 //!
-//! Costs are counted, not timed: nodes scored, lists read, candidates followed up and what was read for that. The
-//! table is a function of the index, like all its bytes.
+//! Costs are counted, not timed: nodes met, lists read, nodes that entered the pool, candidates followed up and what was
+//! read for that. The table is a function of the index, like all its bytes.
 
 use crate::error::Result;
 use crate::format::Descriptor;
 use crate::format::derived::calibration::{self, Row};
-use crate::graph::{NodeId, level_of};
+use crate::graph::{Done, Neighbor, NodeId, level_of};
 use crate::index::coded::{self, Coded};
 use crate::index::options::SearchOptions;
 use crate::index::plan::{self, Aim, K_CLASSES, Plan, RECALLS};
+use crate::index::search::Scratch;
 use crate::index::share::{Proceed, share};
 use crate::index::{Inner, Metric, nodes};
 use crate::storage::{Kind, Txn, View};
@@ -38,6 +39,31 @@ const DEAR: f64 = 1.25;
 const STEPS: usize = 2;
 /// Queries a thread takes at a time.
 const GROUP: usize = 16;
+
+/// What the parts of a search cost: the nanoseconds that fit 480 plans on five sets of 100 to 1,536 dimensions best, on an
+/// Emerald Rapids whose memory answers late. They predict those searches to within 1.2 to 2.5 %, one standard
+/// deviation (`docs/adr/0008-recall.md`).
+const MET_COST: usize = 10;
+const HOP_COST: usize = 110;
+/// A finer record, and each of its cache lines.
+const FINER_COST: [usize; 2] = [15, 9];
+/// A vector, and each of its cache lines.
+const VECTOR_COST: [usize; 2] = [160, 4];
+/// A bucket queue, and each node that enters.
+const QUEUE_COST: [usize; 2] = [1_800, 20];
+/// A node that enters a sorted pool, and each eight places it passes, in thirds.
+const SORTED_THIRDS: [usize; 2] = [18, 4];
+
+fn walk_cost(done: Done) -> usize {
+    let pool = match done.places {
+        Some(places) => {
+            let eights = places.min(done.kept).div_ceil(8);
+            done.kept * (SORTED_THIRDS[0] + eights * SORTED_THIRDS[1]) / 3
+        }
+        None => QUEUE_COST[0] + done.kept * QUEUE_COST[1],
+    };
+    done.met * MET_COST + done.hops * HOP_COST + pool
+}
 
 /// A plan, the share of true neighbors it found and what it cost.
 #[derive(Clone, Copy)]
@@ -82,6 +108,36 @@ impl Trials<'_> {
     fn thin_out(&mut self, every: usize) {
         self.nodes = self.nodes.iter().copied().step_by(every).collect();
         self.truth = std::mem::take(&mut self.truth).into_iter().step_by(every).collect();
+    }
+}
+
+impl Scratch {
+    /// Of the last search, for each of `depths`: how many results as near as the true neighbors it has if only so many
+    /// candidates are followed up, and what it costs then in units of about a nanosecond. `ranks` is memory for the
+    /// candidates in the order of the walk. Results that only a shallower follow-up would have count as not found.
+    fn outcomes(
+        &self,
+        view: &View,
+        truth: &[f32],
+        depths: &[usize],
+        ranks: &mut Vec<Neighbor>,
+    ) -> Result<Vec<(u64, u64)>> {
+        let farthest = truth.last().copied().unwrap_or(f32::NEG_INFINITY);
+        let mut near: Vec<NodeId> =
+            self.found.iter().filter(|n| n.distance <= farthest).map(|n| n.node).collect();
+        near.sort_unstable();
+        nodes::live_of(view, self.walk.nearest(), usize::MAX, ranks)?;
+        let is_near = |rank: &Neighbor| near.binary_search(&rank.node).is_ok();
+        let (followed, finer_lines, measured) = self.stages.followed();
+        let walked = walk_cost(self.walk.done());
+        let finer = if finer_lines > 0 { FINER_COST[0] + finer_lines * FINER_COST[1] } else { 0 };
+        let vector = VECTOR_COST[0] + nodes::vector_lines(view) * VECTOR_COST[1];
+        let outcome = |&depth: &usize| {
+            let found = ranks.iter().take(depth).filter(|rank| is_near(rank)).count();
+            let cost = walked + followed.min(depth) * finer + measured.min(depth) * vector;
+            (found.min(truth.len()) as u64, cost as u64)
+        };
+        Ok(depths.iter().map(outcome).collect())
     }
 }
 

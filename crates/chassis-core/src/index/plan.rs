@@ -81,17 +81,18 @@ impl Plan {
         Plan { ef: part(self.ef, other.ef), gamma, depth: part(self.depth, other.depth), ..*self }
     }
 
-    fn from_row(row: &Row, k: usize) -> Plan {
-        // A row is for up to `k_class` results; for more of them everything grows alike.
-        let grown = |n: u32| {
-            if k as u64 > row.k_class as u64 { n as usize * k / row.k_class as usize } else { n as usize }
-        };
+    fn from_row(row: &Row, k: usize, recall: u16) -> Plan {
+        // A row is for up to `k_class` results; for more of them everything grows alike. Where the 100 nearest lie in one
+        // cluster as many candidates may have been enough for them; a few hundred may lie in several.
+        let class = row.k_class as usize;
+        let grown = |n: u32| if k > class { n as usize * k / class } else { n as usize };
+        let least = if k > class { unfitted(k, recall) } else { k };
         let links = match row.links_read {
             0 => crate::graph::MAX_DEGREE,
             links => links as usize,
         };
-        let (ef, depth) = (grown(row.ef).max(k), grown(row.stage2_depth).max(k));
-        Plan { ef, gamma: row.gamma, stop_at: k.max(row.k_class as usize), links, depth }
+        let (ef, depth) = (grown(row.ef).max(least), grown(row.stage2_depth).max(k));
+        Plan { ef, gamma: row.gamma, stop_at: k.max(class), links, depth }
     }
 }
 
@@ -147,12 +148,7 @@ pub(crate) fn for_recall(
         }
     }
     if let Some(row) = best {
-        let mut plan = Plan::from_row(row, k);
-        if k > row.k_class as usize {
-            // Where the 100 nearest lie in one cluster as many candidates may have been enough for them; a few hundred
-            // may lie in several.
-            plan.ef = plan.ef.max(unfitted(k, recall));
-        }
+        let plan = Plan::from_row(row, k, recall);
         // Past what was fitted, or could be reached, more candidates are the only way on.
         let short = row.recall_thousandths < recall;
         return Ok(if short {

@@ -206,15 +206,6 @@ impl graph::Lists for ListsView<'_> {
     }
 }
 
-/// How many of the candidates, sorted by their estimates, will be measured for `k` results, unless the `k`-th distance is
-/// far from its estimate.
-#[inline(always)]
-pub(crate) fn likely(candidates: &[Neighbor], k: usize, margin: f32) -> usize {
-    let Some(kth) = candidates.get(k - 1) else { return candidates.len() };
-    let farthest = kth.distance + margin;
-    k + candidates[k..].iter().take_while(|candidate| candidate.distance <= farthest).count()
-}
-
 /// Begins to read the rows of candidates.
 #[cold]
 #[inline(never)]
@@ -293,12 +284,10 @@ impl<'a, L: Lanes> VectorPoint<'a, L> {
         self.rows.stay()
     }
 
-    /// Begins to read the vectors of candidates, sorted by their estimates, that will be measured unless the `k`-th
-    /// distance is far from its estimate.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn ask_nearest(&self, candidates: &[Neighbor], k: usize, margin: f32) {
-        ask(self.rows, &candidates[..likely(candidates, k, margin)]);
+    /// Begins to read the vectors of candidates.
+    #[inline(always)]
+    pub(crate) fn ask_for(&self, candidates: &[Neighbor]) {
+        ask(self.rows, candidates);
     }
 
     /// The distance of the query to itself, where nothing can be nearer.

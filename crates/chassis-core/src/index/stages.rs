@@ -13,7 +13,7 @@ use crate::index::coded::{CodePoint, Coded, Eight, Four, Stage, entry_block};
 use crate::index::nodes;
 use crate::index::plan::Plan;
 use crate::index::scan::offer;
-use crate::index::space::{ListsView, Unread, VectorPoint, ask, likely};
+use crate::index::space::{ListsView, Unread, VectorPoint, ask};
 use crate::kernels::{LINE, Lanes};
 use crate::storage::{Rows, View};
 
@@ -190,12 +190,11 @@ impl<L: Lanes> Stages<'_, L> {
     /// it measured.
     #[inline(always)]
     fn measure_exactly(&self, candidates: &[Neighbor], margin: f32, found: &mut Vec<Neighbor>) -> usize {
-        if !self.point.stays() {
-            self.point.ask_nearest(candidates, self.k, margin);
-        }
-        // A row is long: only those that will be measured, unless the `k`-th distance is far from its estimate, are worth
-        // asking for.
+        // A row is long: only those that are likely to be measured are worth asking for.
         let likely = likely(candidates, self.k, margin);
+        if !self.point.stays() {
+            self.point.ask_for(&candidates[..likely]);
+        }
         let ahead = self.point.lookahead();
         let prefetch = |from: usize, to: usize| {
             for candidate in &candidates[from.min(likely)..to.min(likely)] {
@@ -224,6 +223,15 @@ impl<L: Lanes> Stages<'_, L> {
         }
         at
     }
+}
+
+/// How many of the candidates, sorted by their estimates, will be measured for `k` results, unless the `k`-th distance is
+/// far from its estimate.
+#[inline(always)]
+fn likely(candidates: &[Neighbor], k: usize, margin: f32) -> usize {
+    let Some(kth) = candidates.get(k - 1) else { return candidates.len() };
+    let farthest = kth.distance + margin;
+    k + candidates[k..].iter().take_while(|candidate| candidate.distance <= farthest).count()
 }
 
 /// Keeps the nearest of the entries, and says how far the farthest was.

@@ -251,16 +251,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn panel_4bit(
-        self,
-        values: *const i8,
-        panel: *const u8,
-        steps: usize,
-        sums: &mut [i32; PANEL_ROWS],
-    ) {
+    unsafe fn panel_4bit(self, values: *const i8, panel: *const u8, steps: usize) -> [i32; PANEL_ROWS] {
         // SAFETY: each step is below `steps`, which values and panel have by the caller's promise, and ten times eight
         // sums are all there are; the loads need no alignment.
         unsafe {
+            let mut sums = [0; PANEL_ROWS];
             let (half, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
             for first in (0..steps).step_by(NARROW_STEPS) {
                 let (mut lows, mut highs) =
@@ -277,10 +272,11 @@ impl Simd for Avx2 {
                     }
                 }
                 for block in 0..BLOCKS {
-                    add_to(sums, 16 * block, _mm256_madd_epi16(lows[block], ones));
-                    add_to(sums, 16 * block + 8, _mm256_madd_epi16(highs[block], ones));
+                    add_to(&mut sums, 16 * block, _mm256_madd_epi16(lows[block], ones));
+                    add_to(&mut sums, 16 * block + 8, _mm256_madd_epi16(highs[block], ones));
                 }
             }
+            sums
         }
     }
 

@@ -170,8 +170,6 @@ pub fn panel_steps(values: &[i8], panel: &[u8]) -> usize {
 
 #[inline(always)]
 pub fn panel_4bit<S: Simd>(s: S, values: &[i8], panel: &[u8]) -> [i32; PANEL_ROWS] {
-    let mut sums = [0; PANEL_ROWS];
     // SAFETY: both have so many steps.
-    unsafe { s.panel_4bit(values.as_ptr(), panel.as_ptr(), panel_steps(values, panel), &mut sums) };
-    sums
+    unsafe { s.panel_4bit(values.as_ptr(), panel.as_ptr(), panel_steps(values, panel)) }
 }

@@ -49,18 +49,11 @@ pub trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `len` bytes, rounded up to a multiple of 32, are readable at each record and at `query`.
     unsafe fn products_8bit_codes(self, query: *const u8, records: [*const u8; 4], len: usize) -> Self::Quad;
-    /// Adds to each row's sum the products of its 4-bit codes and of the values, wrapping: `steps` times those of four
-    /// columns, which lie as [`panel_place`](super::codes::panel_place) says.
+    /// Products of each row's 4-bit codes and the values, added up (wrapping) over `steps` times four columns, which lie as [`panel_place`](super::codes::panel_place) says.
     ///
     /// # Safety
     /// [`PANEL_STEP`](super::codes::PANEL_STEP) bytes a step are readable at `panel` and 4 values a step at `values`.
-    unsafe fn panel_4bit(
-        self,
-        values: *const i8,
-        panel: *const u8,
-        steps: usize,
-        sums: &mut [i32; PANEL_ROWS],
-    );
+    unsafe fn panel_4bit(self, values: *const i8, panel: *const u8, steps: usize) -> [i32; PANEL_ROWS];
     /// Each integer doubled, wrapping.
     fn twice(self, quad: Self::Quad) -> Self::Quad;
     /// `bias - a * (scale * (quad - offset))`, the subtraction wrapping, each float operation rounded.

@@ -65,8 +65,8 @@ unsafe fn add_across(sums: [int32x4_t; 4]) -> int32x4_t {
 /// Steps of a panel whose products 16 bits hold: 15 * 128 each.
 const NARROW_STEPS: usize = 16;
 
-/// The products of sixteen rows of a panel, from byte `at` of each step on. Four 16-bit sums a row, of a value in four
-/// each, become one of 32 bits.
+/// Adds the products of sixteen rows, whose codes `panel` begins with: four 16-bit sums a row, of a value in four each,
+/// become one of 32 bits.
 ///
 /// # Safety
 /// The CPU has NEON; so many steps of the panel and of the values are readable, at most [`NARROW_STEPS`].
@@ -237,13 +237,8 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn panel_4bit(
-        self,
-        values: *const i8,
-        panel: *const u8,
-        steps: usize,
-        sums: &mut [i32; PANEL_ROWS],
-    ) {
+    unsafe fn panel_4bit(self, values: *const i8, panel: *const u8, steps: usize) -> [i32; PANEL_ROWS] {
+        let mut sums = [0; PANEL_ROWS];
         for (block, sums) in sums.as_chunks_mut::<16>().0.iter_mut().enumerate() {
             for first in (0..steps).step_by(NARROW_STEPS) {
                 // SAFETY: from `first` on there are so many steps, by the caller's promise.
@@ -253,6 +248,7 @@ impl Simd for Neon {
                 }
             }
         }
+        sums
     }
 
     #[inline(always)]

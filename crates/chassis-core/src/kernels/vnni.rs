@@ -147,13 +147,7 @@ impl Simd for Vnni {
     }
 
     #[inline(always)]
-    unsafe fn panel_4bit(
-        self,
-        values: *const i8,
-        panel: *const u8,
-        steps: usize,
-        sums: &mut [i32; PANEL_ROWS],
-    ) {
+    unsafe fn panel_4bit(self, values: *const i8, panel: *const u8, steps: usize) -> [i32; PANEL_ROWS] {
         // SAFETY: each step is below `steps`, which values and panel have by the caller's promise, and ten times eight
         // sums are all there are; loads and stores need no alignment.
         unsafe {
@@ -170,10 +164,12 @@ impl Simd for Vnni {
                         _mm256_dpbusd_avx_epi32(highs[block], _mm256_andnot_si256(half, bytes), four);
                 }
             }
+            let mut sums = [0; PANEL_ROWS];
             for block in 0..BLOCKS {
-                avx2::add_to(sums, 16 * block, lows[block]);
-                avx2::add_to(sums, 16 * block + 8, _mm256_srai_epi32::<4>(highs[block]));
+                avx2::add_to(&mut sums, 16 * block, lows[block]);
+                avx2::add_to(&mut sums, 16 * block + 8, _mm256_srai_epi32::<4>(highs[block]));
             }
+            sums
         }
     }
 
